@@ -1,0 +1,43 @@
+"""Defaults and limits that users rely on, in one place. Sizes in bytes, times in seconds."""
+
+from __future__ import annotations
+
+MIB = 1 << 20
+
+# Addresses of `colonnade up`.
+HOST = "127.0.0.1"
+HTTP_PORT = 8080
+GRPC_PORT = 8081
+API_PORT = 8082
+DOMAIN = "example.com"  # KServe's default ingress domain
+
+# What one request may bring.
+MAX_HEADER_BYTES = 64 << 10  # request line and all header fields
+MAX_HEADER_COUNT = 200
+MAX_BODY_BYTES = 256 * MIB
+MAX_GRPC_MESSAGE_BYTES = 64 * MIB
+MAX_API_BODY_BYTES = 3 * MIB  # Kubernetes' own limit on a resource
+READ_TIMEOUT = 30.0  # a request that has begun and does not go on is cut
+IDLE_TIMEOUT = 75.0  # a connection without a request is closed
+CONNECT_TIMEOUT = 5.0
+
+# Replicas.
+MAX_QUEUE = 1000  # requests that wait for one model's worker thread before 429
+GRACE_PERIOD = 30.0  # from SIGTERM to SIGKILL
+READY_TIMEOUT = 600.0  # a replica that is not ready by then has failed
+BACKOFF_FIRST = 0.5
+BACKOFF_MAX = 60.0
+LOG_FILE_BYTES = 64 * MIB  # per replica; one older file is kept
+
+# Storage.
+MAX_DOWNLOAD_BYTES = 64 << 30
+MAX_UNPACKED_BYTES = 64 << 30
+MAX_UNPACKED_RATIO = 200  # unpacked bytes per packed byte, above 64 MiB unpacked
+MAX_UNPACKED_FILES = 100_000
+
+# The resource store.
+WATCH_HISTORY = 10_000  # changes kept for watches; older versions answer 410 Gone
+EVENT_TTL = 3600.0
+
+# Annotations of ours.
+TRUST_CODE = "colonnade.dev/trust-code"
