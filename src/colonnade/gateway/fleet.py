@@ -1,0 +1,109 @@
+"""The live side of the route table: services with their replicas, connections to them, and the swap of tables.
+
+A swap keeps what both tables name: a replica that stays keeps its warm connections and its count of requests. One that
+is gone takes no new request and is closed when its last one has ended, so a swap under load fails nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from colonnade.gateway.balance import Balancer, Load
+from colonnade.gateway.metrics import GatewayMetrics, ServiceMetrics
+from colonnade.gateway.routes import Backend, Matcher, Route, RouteTable
+from colonnade.net import Address, Upstream
+
+
+class Replica:
+    """One backend: its pooled HTTP connections, its load, and what else is to be closed with it."""
+
+    __slots__ = ("_closers", "_retired", "backend", "http", "load")
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.load = Load()
+        self.http = Upstream(Address.parse(backend.http))
+        self._retired = False
+        self._closers: list[Callable[[], None]] = [self.http.close]
+
+    def take(self) -> None:
+        """Count a request that goes to this replica; `release` must follow exactly once."""
+        self.load.outstanding += 1
+
+    def release(self) -> None:
+        """Count the end of a request."""
+        self.load.outstanding -= 1
+        if self._retired and not self.load.outstanding:
+            self._close()
+
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Call `closer` when the replica is gone and its last request has ended."""
+        self._closers.append(closer)
+
+    def retire(self) -> None:
+        """Take no new request; close when those under way have ended."""
+        self._retired = True
+        if not self.load.outstanding:
+            self._close()
+
+    def _close(self) -> None:
+        closers, self._closers = self._closers, []
+        for closer in closers:
+            closer()
+
+
+class Service:
+    """One route with its replicas and its counters."""
+
+    __slots__ = ("balancer", "counts", "grpc_balancer", "route")
+
+    def __init__(self, route: Route, replicas: list[Replica], counts: ServiceMetrics) -> None:
+        self.route = route
+        self.counts = counts
+        self.balancer: Balancer[Replica] = Balancer(replicas)
+        self.grpc_balancer: Balancer[Replica] = Balancer([one for one in replicas if one.backend.grpc is not None])
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request has somewhere to go."""
+        return self.route.ready and bool(self.balancer.members)
+
+
+class Fleet:
+    """Everything that is served, as of the last swap."""
+
+    def __init__(self, metrics: GatewayMetrics) -> None:
+        self._metrics = metrics
+        self._replicas: dict[Backend, Replica] = {}
+        self.table = RouteTable()
+        self.matcher = Matcher(self.table)
+        self.services: tuple[Service, ...] = ()
+
+    def swap(self, table: RouteTable) -> None:
+        """Serve `table` from the next request on; requests under way end on the replicas they have.
+
+        Raises:
+            InvalidInput: a backend's address cannot be read; nothing is changed then.
+        """
+        named = {backend for route in table.routes for backend in route.backends}
+        fresh = {backend: Replica(backend) for backend in named - self._replicas.keys()}
+        gone = self._replicas.keys() - named
+        retired = [self._replicas[backend] for backend in gone]
+        self._replicas = {backend: one for backend, one in self._replicas.items() if backend in named} | fresh
+        self.services = tuple(
+            Service(
+                route,
+                [self._replicas[backend] for backend in route.backends],
+                self._metrics.service(route.namespace, route.name),
+            )
+            for route in table.routes
+        )
+        self.matcher = Matcher(table)
+        self.table = table
+        self._metrics.keep({(route.namespace, route.name) for route in table.routes})
+        for replica in retired:
+            replica.retire()
+
+    def close(self) -> None:
+        """Close the connections to all replicas."""
+        self.swap(RouteTable(self.table.version))

@@ -1,0 +1,119 @@
+"""One gateway put together: public HTTP and gRPC, the admin socket, and the order in which they start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from colonnade import defaults
+from colonnade.gateway import admin
+from colonnade.gateway.access import Access
+from colonnade.gateway.fleet import Fleet
+from colonnade.gateway.metrics import GatewayMetrics
+from colonnade.gateway.proxy import MAX_IN_FLIGHT, Proxy
+from colonnade.net import HttpServer, Limits, asynchronous
+
+if TYPE_CHECKING:
+    from colonnade.gateway.grpc_server import GrpcServer
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a gateway is started with.
+
+    Attributes:
+        admin: path of the admin socket; the sockets are offered on `<admin>.fds`.
+        http, grpc: bound sockets to accept on; the gateway owns them from here on.
+        token: the gateway's own bearer token; needed by every request if `require_token`.
+        grace: seconds from the beginning of a drain until what is still in flight is cut.
+    """
+
+    admin: str
+    routes: Path
+    http: tuple[socket.socket, ...]
+    grpc: socket.socket | None = None
+    token: str | None = None
+    require_token: bool = False
+    max_body: int = defaults.MAX_BODY_BYTES
+    max_in_flight: int = MAX_IN_FLIGHT
+    grace: float = defaults.GRACE_PERIOD
+
+
+class Gateway:
+    """A gateway on the running event loop. `start`, then `ended`; `drain` begins the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = GatewayMetrics()
+        self.fleet = Fleet(self._metrics)
+        self._access = Access(settings.token, required=settings.require_token)
+        self._proxy = Proxy(self.fleet, self._access, self._metrics, max_in_flight=settings.max_in_flight)
+        self._http = HttpServer(self._proxy, limits=Limits(body_bytes=settings.max_body))
+        self._grpc: GrpcServer | None = None
+        self._admin = HttpServer(
+            asynchronous(admin.Admin(self.fleet, self._metrics, settings.routes, self._health, self.drain))
+        )
+        self._offer = admin.SocketOffer(f"{settings.admin}.fds", self._offered)
+        self._draining = asyncio.Event()
+        self.http_addresses = [_address(sock) for sock in settings.http]
+        self.grpc_address = None if settings.grpc is None else _address(settings.grpc)
+
+    async def start(self) -> None:
+        """Load the kept routes and listen.
+
+        Raises:
+            OSError: a socket cannot be opened.
+        """
+        settings = self._settings
+        self.fleet.swap(admin.load(settings.routes))
+        if settings.grpc is not None:
+            from colonnade.gateway.grpc_server import GrpcServer
+
+            inner = os.path.join(os.path.dirname(settings.admin), f"g{os.getpid()}.grpc")
+            self._grpc = GrpcServer(self.fleet, self._access, self._metrics, inner, settings.max_in_flight)
+            await self._grpc.listen(settings.grpc)
+        for sock in settings.http:
+            await self._http.listen_socket(sock)
+        self._offer.open()
+        await self._admin.listen_unix(settings.admin)
+
+    def drain(self) -> None:
+        """Begin the end: readiness is denied and nothing new is accepted."""
+        self._proxy.draining = True
+        self._draining.set()
+
+    async def ended(self) -> None:
+        """Wait for `drain`, then until everything in flight has ended or the grace period is over."""
+        await self._draining.wait()
+        grace = self._settings.grace
+        self._offer.close()
+        async with asyncio.TaskGroup() as ends:
+            ends.create_task(self._http.drain(grace))
+            if self._grpc is not None:
+                ends.create_task(self._grpc.drain(grace))
+        self.fleet.close()
+        await self._admin.drain(1.0)
+
+    def _offered(self) -> list[tuple[str, socket.socket]]:
+        settings = self._settings
+        sockets = [("http", sock) for sock in settings.http]
+        return sockets if settings.grpc is None else [*sockets, ("grpc", settings.grpc)]
+
+    def _health(self) -> admin.Health:
+        return admin.Health(
+            pid=os.getpid(),
+            version=self.fleet.table.version,
+            active=self._proxy.in_flight + (self._grpc.in_flight if self._grpc is not None else 0),
+            draining=self._draining.is_set(),
+            http=self.http_addresses,
+            grpc=self.grpc_address,
+        )
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
