@@ -1,0 +1,163 @@
+"""The chain of causes behind a service that is not Ready: a pure function over what the API shows of it.
+
+Each link is one observation that explains the one before it, from the condition down to the line of the log; the last
+says what to do. Sources: the status of the InferenceService and of its pods, as KServe and Kubernetes write them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+Object = dict[str, Any]
+
+LOG_LINES = 12
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One link of the chain: the step of the way to Ready, and what is known of it."""
+
+    step: str
+    message: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why a service is not Ready."""
+
+    name: str
+    ready: bool
+    causes: tuple[Cause, ...] = ()
+    advice: tuple[str, ...] = ()
+    log: tuple[str, ...] = field(default=())
+    failed: bool = False  # something has gone wrong, as against not having come yet
+
+
+# What a message says, and what then helps. The first match of each pattern counts.
+ADVICE = (
+    (r"trust-code", 'if you trust the file, set the annotation colonnade.dev/trust-code: "true" and apply again'),
+    (r"\bextra\b|pip install", "install the package that the message names into the platform's environment"),
+    (r"storageUri|StorageURI|does not exist|No such file", "correct spec.predictor…storageUri and apply again"),
+    (r"image", "give the container a `command`, or use a model format that is built in"),
+    (r"SIGKILL|signal 9", "look whether the machine ran out of memory (`dmesg`), and give the replica less to hold"),
+    (r"version", "retrain or convert the model with the versions installed here, or install those it was trained with"),
+    (
+        r"(?i)no supporting|modelFormat|runtime",
+        "choose a model format that is served here: `colonnade check -f` lists what runs",
+    ),
+)
+
+
+def diagnose(service: Object, pods: list[Object], log: list[str]) -> Diagnosis:
+    """The chain of causes.
+
+    Args:
+        service: the InferenceService.
+        pods: its pods, newest first.
+        log: the last lines of the log of the pod that is worst off.
+    """
+    name = service["metadata"]["name"]
+    ready = _condition(service, "Ready")
+    if ready is not None and ready.get("status") == "True" and _observed(service):
+        return Diagnosis(name, ready=True)
+    causes = [*_service_causes(service, ready), *(cause for pod in pods for cause in _pod_causes(pod))]
+    text = "\n".join([*(line for cause in causes for line in (cause.message, *cause.details)), *log])
+    advice = [hint for pattern, hint in ADVICE if re.search(pattern, text)]
+    if not causes:
+        causes = [Cause("control plane", "the service has not been looked at yet")]
+    if not advice:
+        advice = [f"`colonnade describe isvc {name}` shows its events; `colonnade logs {name}` all that it wrote"]
+    return Diagnosis(
+        name,
+        ready=False,
+        causes=tuple(causes),
+        advice=tuple(advice),
+        log=tuple(log[-LOG_LINES:]),
+        failed=_failed(service, pods),
+    )
+
+
+def worst_pod(pods: list[Object]) -> Object | None:
+    """The pod whose log says most: not ready before ready, more restarts before fewer, newest first."""
+    return min(pods, key=lambda pod: (_is_ready(pod), -_container(pod).get("restartCount", 0)), default=None)
+
+
+def _failed(service: Object, pods: list[Object]) -> bool:
+    transition = (service.get("status", {}).get("modelStatus") or {}).get("transitionStatus")
+    return transition in ("InvalidSpec", "BlockedByFailedLoad") or any(
+        _container(pod).get("restartCount") for pod in pods
+    )
+
+
+def _observed(service: Object) -> bool:
+    observed = service.get("status", {}).get("observedGeneration")
+    return observed is None or observed >= service["metadata"].get("generation", 0)
+
+
+def _service_causes(service: Object, ready: Object | None) -> list[Cause]:
+    causes = []
+    if ready is not None:
+        causes.append(_from_condition(ready))
+    said = {ready.get("message") if ready else None, None, ""}
+    for entry in service.get("status", {}).get("conditions") or []:
+        if entry.get("status") == "False" and entry.get("message") not in said:  # most repeat each other
+            said.add(entry["message"])
+            causes.append(_from_condition(entry))
+    model = service.get("status", {}).get("modelStatus") or {}
+    failure = model.get("lastFailureInfo") or {}
+    if failure and model.get("transitionStatus") != "UpToDate":
+        details = [f"{label}: {failure[key]}" for key, label in _FAILURE_FIELDS if failure.get(key) not in (None, "")]
+        causes.append(
+            Cause("model", f"{failure.get('reason', 'failed')}: {failure.get('message', '')}", tuple(details))
+        )
+    return causes
+
+
+_FAILURE_FIELDS = (("location", "file"), ("exitCode", "exit code"), ("modelRevisionName", "revision"), ("time", "at"))
+
+
+def _from_condition(entry: Object) -> Cause:
+    reason = entry.get("reason") or entry.get("status")
+    return Cause(f"condition {entry['type']}", f"{reason}: {entry.get('message') or 'no message yet'}")
+
+
+def _pod_causes(pod: Object) -> list[Cause]:
+    if _is_ready(pod):
+        return []
+    step = f"replica {pod['metadata']['name']}"
+    container = _container(pod)
+    causes = []
+    state = container.get("state") or {}
+    waiting = state.get("waiting")
+    if waiting:
+        causes.append(Cause(step, f"{waiting.get('reason')}: {waiting.get('message') or 'waits'}"))
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if ended:
+        code = ended.get("exitCode")
+        how = f"signal {ended['signal']}" if ended.get("signal") else f"exit code {code}"
+        message = f"its process ended with {how}" + (f" ({ended['reason']})" if ended.get("reason") else "")
+        lines = tuple(str(ended.get("message") or "").splitlines())
+        causes.append(Cause(step, message, (*lines, f"restarts: {container.get('restartCount', 0)}")))
+    if not causes:
+        entry = _condition(pod, "Ready") or {}
+        causes.append(Cause(step, entry.get("message") or f"phase {pod.get('status', {}).get('phase', 'Pending')}"))
+    return causes
+
+
+def _container(pod: Object) -> Object:
+    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+    first: Object = statuses[0]
+    return first
+
+
+def _is_ready(pod: Object) -> bool:
+    entry = _condition(pod, "Ready")
+    return entry is not None and entry.get("status") == "True"
+
+
+def _condition(obj: Object, type_: str) -> Object | None:
+    conditions = obj.get("status", {}).get("conditions") or []
+    return next((entry for entry in conditions if entry.get("type") == type_), None)

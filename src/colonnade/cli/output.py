@@ -1,0 +1,73 @@
+"""How answers are printed: tables and colour on a terminal, JSON, YAML or names for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeVar
+
+import click
+import msgspec
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+Form = Literal["table", "wide", "json", "yaml", "name"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+GAP = 3
+_GOOD = {"True", "Running", "Loaded", "UpToDate", "runs", "Normal"}
+_BAD = {
+    "False",
+    "Failed",
+    "CrashLoopBackOff",
+    "FailedToLoad",
+    "BlockedByFailedLoad",
+    "InvalidSpec",
+    "unknown",
+    "Warning",
+}
+
+
+def document(value: Any, form: Form) -> None:
+    """Prints a value as JSON or YAML."""
+    if form == "yaml":
+        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def names(objects: Iterable[dict[str, Any]], plural: str) -> None:
+    """Prints `plural/name` lines, as kubectl does."""
+    for item in objects:
+        click.echo(f"{plural}/{item['metadata']['name']}")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Prints columns as wide as their widest cell, as kubectl does; words that say good or bad are coloured."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for row in (list(headings), *cells):
+        line = Text()
+        for word, width in zip(row, widths, strict=True):
+            line.append_text(styled(word)).append(" " * (width - len(word) + GAP))
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+
+
+def styled(word: str) -> Text:
+    """A word in the colour of what it says."""
+    if word in _GOOD:
+        return Text(word, style="green")
+    if word in _BAD:
+        return Text(word, style="red")
+    return Text(word)
+
+
+def form_option(*forms: Form, default: Form = "table") -> Callable[[F], F]:
+    """The `-o` option with the forms a command can print."""
+    return click.option(
+        "-o", "--output", "form", type=click.Choice(forms), default=default, show_default=True, help="Output form."
+    )

@@ -1,0 +1,144 @@
+"""`colonnade predict`: one question to a service through the gateway, in the protocol that the body is in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import httpx
+import msgspec
+
+from colonnade.cli.exits import CommandFailed, Unreachable
+from colonnade.cli.state import Endpoints, Target, endpoints, pass_target
+from colonnade.cli.targets import namespace_option
+
+Protocol = Literal["v1", "v2", "grpc"]
+
+
+@click.command("predict", short_help="ask a service for a prediction")
+@click.argument("name")
+@click.option("-d", "--data", required=True, help="File with the JSON body, or - for standard input.")
+@namespace_option
+@click.option(
+    "--protocol",
+    type=click.Choice(["auto", "v1", "v2", "grpc"]),
+    default="auto",
+    show_default=True,
+    help="auto: V2 for a list of named tensors, else V1. grpc takes a V2 body.",
+)
+@click.option("--model", help="Name of the model inside the service, where it is not the service's name.")
+@click.option("--explain", is_flag=True, help="Ask the explainer instead (V1).")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the answer.")
+@pass_target
+def command(
+    target: Target,
+    name: str,
+    data: str,
+    namespace: str,
+    protocol: str,
+    model: str | None,
+    explain: bool,
+    timeout: float,
+) -> None:
+    """Ask a service for a prediction and print its answer as JSON."""
+    body = _read(data)
+    spoken = detect(body) if protocol == "auto" else protocol
+    addresses = endpoints(target.state_dir)
+    if spoken == "grpc":
+        answer = _grpc(addresses, name, namespace, model or name, body, timeout)
+    else:
+        answer = _http(addresses, target, name, namespace, path(spoken, model or name, explain), body, timeout)
+    click.echo(msgspec.json.encode(answer))
+
+
+def detect(body: bytes) -> Protocol:
+    """V2 if `inputs` is a list of objects with a datatype, else V1.
+
+    Raises:
+        CommandFailed: the body is not a JSON object.
+    """
+    try:
+        decoded = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise CommandFailed(f"the data is not JSON: {error}") from None
+    if not isinstance(decoded, dict):
+        raise CommandFailed('the data must be a JSON object, such as {"instances": [[1, 2, 3]]}')
+    inputs = decoded.get("inputs")
+    tensors = isinstance(inputs, list) and inputs and all(isinstance(x, dict) and "datatype" in x for x in inputs)
+    return "v2" if tensors else "v1"
+
+
+def path(protocol: str, model: str, explain: bool) -> str:
+    """The path of the call below the service."""
+    if protocol == "v2":
+        return f"/v2/models/{model}/infer"
+    return f"/v1/models/{model}:{'explain' if explain else 'predict'}"
+
+
+def _read(data: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if data == "-" else Path(data).read_bytes()
+    except OSError as error:
+        raise CommandFailed(f"--data {data}: {error.strerror}") from None
+
+
+def _http(
+    addresses: Endpoints, target: Target, name: str, namespace: str, tail: str, body: bytes, timeout: float
+) -> Any:
+    url = f"{addresses.http}/serving/{namespace}/{name}{tail}"
+    headers = {"Content-Type": "application/json", **_credentials(target)}
+    try:
+        answer = httpx.post(url, content=body, headers=headers, timeout=timeout, trust_env=False)
+    except httpx.TransportError as error:
+        raise Unreachable(f"{url} does not answer ({error or type(error).__name__})") from None
+    if not answer.is_success:
+        raise CommandFailed(_refusal(answer, name))
+    return answer.json()
+
+
+def _refusal(answer: httpx.Response, name: str) -> str:
+    try:
+        text = str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        text = answer.text[:300]
+    hint = f"; `colonnade why {name}` says more" if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else ""
+    return f"{answer.status_code}: {text}{hint}"
+
+
+def _credentials(target: Target) -> dict[str, str]:
+    """The platform's own token: the gateway asks for one wherever it is bound beyond loopback."""
+    try:
+        return {"Authorization": f"Bearer {(target.state_dir / 'token').read_text().strip()}"}
+    except OSError:
+        return {}
+
+
+def _grpc(addresses: Endpoints, name: str, namespace: str, model: str, body: bytes, timeout: float) -> Any:
+    import grpc
+    from google.protobuf.json_format import MessageToDict
+
+    from colonnade.errors import Error
+    from colonnade.wire import grpc as codec
+    from colonnade.wire import v2
+    from colonnade.wire.openinference_pb2 import ModelInferResponse
+
+    try:
+        request = codec.encode_request(v2.decode(body, None, model, None))
+    except Error as error:
+        raise CommandFailed(f"the data is not a V2 request: {error.message}") from None
+    # The gateway picks the service by authority, as it does by Host over HTTP.
+    options = [("grpc.default_authority", f"{name}.{namespace}")]
+    with grpc.insecure_channel(addresses.grpc, options=options) as channel:
+        call = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=ModelInferResponse.FromString,
+        )
+        try:
+            answer = call(request, timeout=timeout)
+        except grpc.RpcError as error:
+            failure = Unreachable if error.code() is grpc.StatusCode.UNAVAILABLE else CommandFailed
+            raise failure(f"{error.code().name}: {error.details()}") from None
+    return MessageToDict(answer, preserving_proto_field_name=True)

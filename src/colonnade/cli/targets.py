@@ -1,0 +1,76 @@
+"""What a command names: a kind and a name, a service, a namespace."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import click
+
+from colonnade.cli.api import Api, Object
+from colonnade.cli.exits import CommandFailed
+from colonnade.resources.kinds import KINDS, Kind
+
+namespace_option = click.option("-n", "--namespace", default="default", show_default=True, help="Namespace.")
+
+
+def kind_named(word: str) -> Kind:
+    """The kind that a word on the command line means: plural, singular, short name or kind, in any case.
+
+    Raises:
+        CommandFailed: no kind of the API is called that.
+    """
+    wanted = word.lower().split(".", 1)[0]
+    for kind in KINDS:
+        if wanted in {kind.plural, kind.singular, kind.kind.lower(), *kind.short_names}:
+            return kind
+    known = ", ".join(sorted(kind.plural for kind in KINDS))
+    raise CommandFailed(f"{word!r} is not a kind that is served here; these are: {known}")
+
+
+def service_kind() -> Kind:
+    """InferenceService, which commands that take a bare NAME are about."""
+    return kind_named("inferenceservice")
+
+
+def split_target(words: tuple[str, ...]) -> list[tuple[Kind, str | None]]:
+    """`isvc`, `isvc,pods`, `isvc NAME…` and `isvc/NAME…` as (kind, name) pairs."""
+    if all("/" in word for word in words):
+        pairs = [word.split("/", 1) for word in words]
+        return [(kind_named(kind), name) for kind, name in pairs]
+    kinds = [kind_named(kind) for kind in words[0].split(",")]
+    names: tuple[str | None, ...] = words[1:] or (None,)
+    return [(kind, name) for kind in kinds for name in names]
+
+
+def service(api: Api, namespace: str, name: str) -> Object:
+    """The InferenceService of that name.
+
+    Raises:
+        CommandFailed: there is none; the message lists those that exist.
+    """
+    kind = service_kind()
+    found = api.find(kind, namespace, name)
+    if found is not None:
+        return found
+    others = sorted(item["metadata"]["name"] for item in api.list(kind, namespace))
+    hint = f"; there are: {', '.join(others)}" if others else "; there are none in this namespace"
+    raise CommandFailed(f"no InferenceService {name!r} in namespace {namespace!r}{hint}")
+
+
+def pods_of(api: Api, namespace: str, name: str) -> list[Object]:
+    """The pods of a service, newest first."""
+    pods = api.list(kind_named("pod"), namespace, labelSelector=f"serving.kserve.io/inferenceservice={name}")
+    return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
+
+
+def condition(obj: Object, type_: str) -> dict[str, Any] | None:
+    """One condition of an object's status, or None."""
+    conditions = cast(list[dict[str, Any]], obj.get("status", {}).get("conditions") or [])
+    return next((entry for entry in conditions if entry.get("type") == type_), None)
+
+
+def is_ready(service: Object) -> bool:
+    """Whether the service as it is now asked for is Ready: an older generation's readiness does not count."""
+    entry = condition(service, "Ready")
+    observed = service.get("status", {}).get("observedGeneration", 0)
+    return entry is not None and entry.get("status") == "True" and observed >= service["metadata"]["generation"]

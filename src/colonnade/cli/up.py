@@ -1,0 +1,100 @@
+"""`colonnade up`: the platform in the foreground, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import click
+
+from colonnade import defaults
+from colonnade.cli.apply import read_manifests, served_kind
+from colonnade.cli.exits import CommandFailed
+from colonnade.cli.state import Target, pass_target
+from colonnade.control.plane import Endpoints, Settings, run
+from colonnade.errors import Error
+from colonnade.observe import logs
+
+port = click.IntRange(0, 65535)
+
+
+@click.command("up", short_help="run the platform in the foreground")
+@click.option(
+    "--host",
+    default=defaults.HOST,
+    show_default=True,
+    help="Address to listen on. Beyond loopback, requests need the token.",
+)
+@click.option(
+    "--http-port", type=port, default=defaults.HTTP_PORT, show_default=True, help="V1, V2; 0 picks a free one."
+)
+@click.option("--grpc-port", type=port, default=defaults.GRPC_PORT, show_default=True, help="gRPC; 0 picks a free one.")
+@click.option(
+    "--api-port",
+    type=port,
+    default=defaults.API_PORT,
+    show_default=True,
+    help="Kubernetes-shaped API; 0 picks a free one.",
+)
+@click.option("--domain", default=defaults.DOMAIN, show_default=True, help="Last part of the services' host names.")
+@click.option("-f", "--filename", "sources", multiple=True, help="Apply these manifests at start: file, folder or -.")
+@click.option(
+    "--grace",
+    default=defaults.GRACE_PERIOD,
+    show_default=True,
+    help="Seconds that requests in flight get when it stops.",
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@pass_target
+def command(
+    target: Target,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    api_port: int,
+    domain: str,
+    sources: tuple[str, ...],
+    grace: float,
+    log_level: str,
+) -> None:
+    """Run the platform in the foreground: control plane, gateway and replicas.
+
+    Prints one line when it is ready. SIGTERM or Ctrl-C stops it without losing a request in flight.
+    """
+    documents = read_manifests(sources) if sources else []
+    for document in documents:
+        served_kind(document)
+    settings = Settings(
+        state_dir=target.state_dir,
+        host=host,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        api_port=api_port,
+        domain=domain,
+        manifests=tuple(document.object for document in documents),
+        grace=grace,
+    )
+    start(settings, log_level, _say_ready)
+
+
+def start(settings: Settings, log_level: str, ready: Callable[[Endpoints], None]) -> None:
+    """Runs the platform until it is told to stop.
+
+    Raises:
+        CommandFailed: it could not start: another holds the state folder, a port is taken, a manifest is refused.
+    """
+    import uvloop
+
+    logs.configure(sys.stderr, log_level)
+
+    try:
+        uvloop.run(run(settings, ready=ready))
+    except Error as error:
+        raise CommandFailed(error.message) from None
+
+
+def _say_ready(endpoints: Endpoints) -> None:
+    click.echo(f"ready: http {endpoints.http}, grpc {endpoints.grpc}, api {endpoints.api}")
+    sys.stdout.flush()

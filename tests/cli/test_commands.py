@@ -1,0 +1,83 @@
+"""The command line without a platform: usage, exit codes, sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from colonnade.cli.main import COMMANDS, main
+from colonnade.cli.predict import detect
+
+ISVC = """
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: iris}
+spec: {predictor: {sklearn: {storageUri: /models/iris}}}
+"""
+
+
+def run(state: Path, *words: str, data: str | None = None) -> Result:
+    return CliRunner().invoke(main, ["--state-dir", str(state), *words], input=data)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(tmp_path: Path, name: str) -> None:
+    shown = run(tmp_path, name, "--help")
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output
+
+
+@pytest.mark.parametrize("words", [["get", "isvc"], ["why", "iris"], ["logs", "iris"], ["delete", "isvc", "iris"]])
+def test_without_a_platform_the_exit_code_is_3_and_says_what_to_do(tmp_path: Path, words: list[str]) -> None:
+    result = run(tmp_path, *words)
+    assert result.exit_code == 3
+    assert "colonnade up" in result.output
+
+
+def test_check_gives_each_field_a_verdict(tmp_path: Path) -> None:
+    result = run(tmp_path, "check", "-f", "-", "-o", "json", data=ISVC)
+    assert result.exit_code == 0, result.output
+    (report,) = json.loads(result.output)
+    assert {field["path"] for field in report["fields"]} >= {"spec.predictor.sklearn.storageUri"}
+    assert "unknown" not in report["verdicts"]
+
+
+def test_check_fails_on_an_unknown_field_and_suggests_the_nearest(tmp_path: Path) -> None:
+    result = run(tmp_path, "check", "-f", "-", data=ISVC.replace("storageUri", "storageUrl"))
+    assert result.exit_code == 1
+    assert "unknown" in result.output
+    assert "storageUri" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "data", "said"),
+    [
+        (["apply", "-f", "-"], "a: [", "standard input"),
+        (["apply", "-f", "https://example.com/isvc.yaml"], None, "download"),
+        (["apply", "-f", "/nowhere/isvc.yaml"], None, "/nowhere/isvc.yaml"),
+        (["apply", "-f", "-"], "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n", "Deployment"),
+        (["predict", "iris", "--data", "/nowhere.json"], None, "/nowhere.json"),
+        (["get", "deployments"], None, "inferenceservices"),
+    ],
+)
+def test_bad_input_is_named(tmp_path: Path, words: list[str], data: str | None, said: str) -> None:
+    result = run(tmp_path, *words, data=data)
+    assert result.exit_code in (1, 3)
+    assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("body", "protocol"),
+    [
+        ({"instances": [[1]]}, "v1"),
+        ({"inputs": [{"name": "a", "shape": [1], "datatype": "FP32", "data": [1]}]}, "v2"),
+        ({"inputs": [[1, 2]]}, "v1"),
+        ({"inputs": [{"height": 1.0}]}, "v1"),
+        ({"any": 1}, "v1"),
+    ],
+)
+def test_the_protocol_is_read_off_the_body(body: dict[str, object], protocol: str) -> None:
+    assert detect(json.dumps(body).encode()) == protocol
