@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import click
 import msgspec
@@ -12,63 +10,12 @@ import msgspec
 from colonnade.cli import output
 from colonnade.cli.api import Api, Object, kind_path
 from colonnade.cli.exits import CommandFailed, NotReady
+from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.state import Target, pass_target
 from colonnade.cli.targets import is_ready, namespace_option, service, service_kind
-from colonnade.errors import Error
-from colonnade.resources import manifest
-from colonnade.resources.kinds import Kind, by_kind
+from colonnade.resources.kinds import Kind
 
 FIELD_MANAGER = "colonnade"
-SUFFIXES = {".yaml", ".yml", ".json"}
-
-
-def read_manifests(sources: tuple[str, ...]) -> list[manifest.Manifest]:
-    """All documents of files, folders (their YAML and JSON files, in order of name) and `-`.
-
-    Raises:
-        CommandFailed: a source is missing, empty or not a manifest; nothing has been sent then.
-    """
-    found: list[manifest.Manifest] = []
-    for source in sources:
-        found.extend(_documents(source))
-    if not found:
-        raise CommandFailed(f"no manifest in {', '.join(sources)}")
-    return found
-
-
-def _documents(source: str) -> list[manifest.Manifest]:
-    if "://" in source:
-        raise CommandFailed(f"{source}: URLs are not read; download the manifest, look at it, and apply the file")
-    try:
-        if source == "-":
-            return manifest.load(sys.stdin.read(), "standard input")
-        path = Path(source)
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
-            return [document for file in files for document in manifest.load(file.read_text(), str(file))]
-        return manifest.load(path.read_text(), source)
-    except Error as error:
-        raise CommandFailed(error.message) from None
-    except UnicodeDecodeError:
-        raise CommandFailed(f"{source} is not a text file") from None
-    except OSError as error:
-        raise CommandFailed(f"{source}: {error.strerror}") from None
-
-
-def served_kind(document: manifest.Manifest) -> Kind:
-    """The kind of a document.
-
-    Raises:
-        CommandFailed: it is not one that the API serves.
-    """
-    obj = document.object
-    kind = by_kind(str(obj.get("apiVersion")), str(obj.get("kind")))
-    if kind is None:
-        raise CommandFailed(
-            f"{document.source}: {obj.get('kind')} of {obj.get('apiVersion')} is not served here; "
-            f"`colonnade check -f` says what is"
-        )
-    return kind
 
 
 @click.command("apply", short_help="create or change objects from manifests")

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from colonnade.cli import output
-from colonnade.cli.apply import read_manifests
 from colonnade.cli.exits import FAILED
+from colonnade.cli.manifests import read_texts
 from colonnade.errors import Error
 from colonnade.resources import defaulting, validation, verdicts
+from colonnade.resources.kinds import by_kind
 
 
 @click.command("check", short_help="say, field by field, what of a manifest runs here")
@@ -21,49 +22,59 @@ from colonnade.resources import defaulting, validation, verdicts
 def command(ctx: click.Context, sources: tuple[str, ...], form: output.Form) -> None:
     """Say, field by field, what of a manifest runs here, is emulated, needs a cluster, or is unknown.
 
-    Exit code 1 if a field is unknown or the manifest is invalid.
+    Exit code 1 if a field is unknown, or a document is invalid or cannot be read.
     """
-    reports = [report(document.source, document.object) for document in read_manifests(sources)]
+    texts = read_texts(sources)
+    reports = [report(document) for text, name in texts for document in verdicts.check_text(text, name)]
     if form != "table":
         output.document(reports, form)
     else:
         for entry in reports:
             _print(entry)
-    if any(entry["invalid"] or entry["verdicts"].get("unknown") for entry in reports):
+    if any(entry["invalid"] or "unknown" in entry["verdicts"] for entry in reports):
         ctx.exit(FAILED)
 
 
-def report(source: str, obj: dict[str, Any]) -> dict[str, Any]:
-    """The verdicts on one document: per field, counted, and what validation says of the whole."""
-    fields = verdicts.check(obj)
-    try:
-        validation.validate(defaulting.default(obj))
-        invalid = None
-    except Error as error:
-        invalid = error.message
+def report(document: verdicts.DocumentVerdicts) -> dict[str, Any]:
+    """What is said of one document: the verdict on each field, how many of each, and whether the whole is valid."""
+    obj = document.object or {}
+    metadata = obj.get("metadata")
     return {
-        "source": source,
-        "kind": str(obj.get("kind")),
-        "name": str((obj.get("metadata") or {}).get("name")),
-        "verdicts": dict(Counter(field.verdict for field in fields)),
-        "invalid": invalid,
+        "source": document.source,
+        "line": document.line,
+        "kind": obj.get("kind"),
+        "name": metadata.get("name") if isinstance(metadata, dict) else None,
+        "verdicts": dict(Counter(field.verdict for field in document.fields)),
+        "invalid": _invalid(obj),
         "fields": [
-            {"path": field.path, "value": field.value, "verdict": field.verdict, "note": field.note} for field in fields
+            {"path": field.path, "value": field.value, "verdict": field.verdict, "note": field.note}
+            for field in document.fields
         ],
     }
 
 
+def _invalid(obj: dict[str, Any]) -> str | None:
+    if by_kind(obj.get("apiVersion"), obj.get("kind")) is None:
+        return None
+    try:
+        validation.validate(defaulting.default(obj))
+    except Error as error:
+        return error.message
+    return None
+
+
 def _print(entry: dict[str, Any]) -> None:
-    output.out.print(f"[bold]{entry['kind']} {entry['name']}[/] ({entry['source']})")
+    title = f"{entry['kind']} {entry['name']}" if entry["kind"] else "unreadable document"
+    output.out.print(f"[bold]{title}[/] ({entry['source']}, line {entry['line']})")
     rows = [(field["verdict"], field["path"], _short(field["value"]), field["note"]) for field in entry["fields"]]
     output.table(("VERDICT", "FIELD", "VALUE", "NOTE"), rows)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in entry["verdicts"].items())
-    output.out.print(counts or "no fields")
+    output.out.print(", ".join(f"{count} {verdict}" for verdict, count in entry["verdicts"].items()) or "no fields")
     if entry["invalid"]:
-        output.out.print(f"[red]invalid:[/] {entry['invalid']}")
+        output.out.print("[red]invalid:[/]", end=" ")
+        output.out.print(entry["invalid"], markup=False)
     output.out.print()
 
 
 def _short(value: Any, width: int = 48) -> str:
-    text = str(value)
+    text = "" if value is None else str(value)
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -8,8 +8,8 @@ import click
 
 from colonnade.cli import output
 from colonnade.cli.api import Api, kind_path
-from colonnade.cli.apply import read_manifests, served_kind
 from colonnade.cli.exits import CommandFailed
+from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.state import Target, pass_target
 from colonnade.cli.targets import namespace_option, split_target
 from colonnade.resources.kinds import Kind

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import click
 
 from colonnade import defaults
-from colonnade.cli.apply import read_manifests, served_kind
 from colonnade.cli.exits import CommandFailed
+from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.state import Target, pass_target
 from colonnade.control.plane import Endpoints, Settings, run
 from colonnade.errors import Error

@@ -1,0 +1,84 @@
+"""Where things lie in a state directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from colonnade import errors
+
+_SOCKET_PATH_BYTES = 100  # of the kernel's 107, less what the gateway appends
+_LONGEST_SOCKET = "gateway.sock.fds"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths under one state directory."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "colonnade.db"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def endpoints(self) -> Path:
+        return self.root / "endpoints.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.root / "kubeconfig"
+
+    @property
+    def token(self) -> Path:
+        return self.root / "token"
+
+    @property
+    def tls(self) -> Path:
+        return self.root / "tls"
+
+    @property
+    def routes(self) -> Path:
+        return self.root / "routes.json"
+
+    @property
+    def gateway(self) -> Path:
+        return self.root / "gateway.json"
+
+    @property
+    def gateway_log(self) -> Path:
+        return self.root / "gateway.log"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def run(self) -> Path:
+        """The folder of Unix sockets; under the temporary folder if paths in the state directory were too long."""
+        inside = self.root / "run"
+        if len(os.fsencode(inside / _LONGEST_SOCKET)) <= _SOCKET_PATH_BYTES:
+            return inside
+        short = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"colonnade-{short}"
+
+    def create(self) -> None:
+        """Make the folders, for this user only.
+
+        Raises:
+            errors.Forbidden: the folder of the sockets belongs to somebody else.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.run.mkdir(mode=0o700, exist_ok=True)
+        found = self.run.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise errors.Forbidden(f"{self.run} is not a folder of this user; use a shorter --state-dir.")
+        self.run.chmod(0o700)

@@ -1,0 +1,265 @@
+"""The control plane put together: what starts, in which order, and how it ends.
+
+It is small and restartable. It owns neither requests nor replicas: killed, it leaves gateway and replicas serving; a
+new one on the same state directory adopts them. Only a stop that was asked for (SIGTERM, Ctrl-C) ends them, in the
+order that loses no request: no more writes, the gateway drains, the replicas stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from colonnade import defaults, errors
+from colonnade.control import kubeconfig, lock, revisions
+from colonnade.control.api.app import api
+from colonnade.control.applying import apply
+from colonnade.control.controller import Controller
+from colonnade.control.events import Events
+from colonnade.control.fetching import Fetcher
+from colonnade.control.gateway_process import RUN, GatewayProcess, Listen
+from colonnade.control.inferenceservices import RESOURCE, InferenceServices, fetch_into
+from colonnade.control.layout import Layout
+from colonnade.control.objects import Ref
+from colonnade.control.pods import Pods
+from colonnade.control.router import GROUP, Router
+from colonnade.control.status import Place
+from colonnade.control.store import Change, Store
+from colonnade.control.workqueue import Key
+from colonnade.net import HttpServer, Limits
+from colonnade.platforms.local import LocalPlatform
+from colonnade.security import certificates, files, tokens
+
+log = logging.getLogger(__name__)
+
+_PRUNE_PERIOD = 60.0
+_API_GRACE = 1.0  # watches never end by themselves
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `colonnade up` is told.
+
+    Attributes:
+        state_dir: where everything is kept.
+        host: address of all three ports. Any other than loopback makes the gateway ask for the token.
+        http_port, grpc_port, api_port: 0 picks a free one.
+        domain: the ingress domain of the services' host names.
+        manifests: objects to apply once the API answers.
+        grace: seconds from the stop's beginning until what is still in flight is cut.
+    """
+
+    state_dir: Path
+    host: str = defaults.HOST
+    http_port: int = defaults.HTTP_PORT
+    grpc_port: int = defaults.GRPC_PORT
+    api_port: int = defaults.API_PORT
+    domain: str = defaults.DOMAIN
+    manifests: tuple[dict[str, Any], ...] = ()
+    grace: float = defaults.GRACE_PERIOD
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """The addresses of a running platform, as `endpoints.json` holds them."""
+
+    http: str
+    grpc: str
+    api: str
+
+
+async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None:
+    """Run until SIGTERM or SIGINT. `ready` is called once everything answers and the manifests are applied.
+
+    Raises:
+        errors.Conflict: another control plane holds the state directory, or a port is taken.
+        errors.Error: a manifest is refused, or the gateway does not start.
+    """
+    layout = Layout(settings.state_dir.resolve())
+    layout.create()
+    with lock.held(layout.lock):
+        layout.endpoints.unlink(missing_ok=True)
+        store = Store(layout.database)
+        try:
+            async with LocalPlatform(layout.root, spared=frozenset({RUN})) as platform:
+                plane = _Plane(settings, layout, store, platform)
+                await plane.run(ready)
+        finally:
+            store.close()
+
+
+class _Plane:
+    """One run. The parts know each other only through the store and the notices wired here."""
+
+    def __init__(self, settings: Settings, layout: Layout, store: Store, platform: LocalPlatform) -> None:
+        self._settings = settings
+        self._layout = layout
+        self._store = store
+        self._platform = platform
+        self._stop = asyncio.Event()
+        self._up = False
+        self._api_port = settings.api_port
+        self._events = Events(store)
+        self._fetcher = Fetcher(fetch_into(layout.cache))
+        self._gateway = GatewayProcess(
+            layout,
+            Listen(settings.host, settings.http_port, settings.grpc_port, not _loopback(settings.host)),
+            grace=settings.grace,
+            started=lambda: self._router.repeat(),
+        )
+        self._router = Router(
+            store, platform, settings.domain, layout.routes, self._gateway.push, self._routes_acknowledged
+        )
+        self._pods = Pods(store, platform, self._events, layout.run)
+        self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
+
+    async def run(self, ready: Callable[[Endpoints], None]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        try:
+            for manifest in self._settings.manifests:  # a refusal must come before anything is started
+                apply(self._store, manifest, dry_run=True)
+            await self._serve(ready)
+        except BaseException:
+            if self._up or self._gateway.adopted:
+                self._gateway.release()  # our failure is not theirs: gateway and replicas serve on
+            else:
+                await self._gateway.close()
+            raise
+        finally:
+            self._layout.endpoints.unlink(missing_ok=True)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _serve(self, ready: Callable[[Endpoints], None]) -> None:
+        layout, settings = self._layout, self._settings
+        token = tokens.load_or_create(layout.token)
+        await self._platform.adopt()
+        await self._gateway.open()
+        place = Place(
+            settings.domain,
+            f"http://{_authority(settings.host, self._gateway.http_port)}",
+            _authority(settings.host, self._gateway.grpc_port),
+        )
+        services = InferenceServices(
+            self._store, self._events, self._fetcher, self._router, place, lambda key: self._services.look(key)
+        )
+        self._services = Controller("inferenceservices", services.reconcile)
+        for manifest in settings.manifests:
+            apply(self._store, manifest)
+        self._pods.refresh()
+        for key in list(services.keys()):
+            await services.reconcile(key)
+
+        server = await self._listen(token)
+        unsubscribe = self._store.subscribe(self._changed)
+        forget = self._platform.subscribe(lambda key: self._pod_controller.look(_key(key)))
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._router.run()),
+                group.create_task(self._gateway.run()),
+                group.create_task(self._pod_controller.run(self._pods.keys)),
+                group.create_task(self._services.run(services.keys)),
+                group.create_task(self._prune()),
+            ]
+            scheme = "http" if _loopback(settings.host) else "https"
+            endpoints = Endpoints(place.http, place.grpc, f"{scheme}://{_authority(settings.host, self._api_port)}")
+            files.write(layout.endpoints, msgspec.json.encode(endpoints), files.PUBLIC)
+            self._up = True
+            ready(endpoints)
+            await self._stop.wait()
+            log.info("stopping", extra={"grace": settings.grace})
+            layout.endpoints.unlink(missing_ok=True)
+            await server.drain(_API_GRACE)
+            unsubscribe()
+            forget()
+            for task in tasks:
+                task.cancel()
+        await self._end()
+
+    async def _listen(self, token: str) -> HttpServer:
+        """Open the API: TLS for kubectl and the SDKs, which send tokens over nothing else; on loopback HTTP too."""
+        settings, layout = self._settings, self._layout
+        names = tuple(dict.fromkeys((*certificates.LOOPBACK_NAMES, settings.host)))
+        found = certificates.ensure(layout.tls, names)
+        server = HttpServer(
+            api(self._store, token=token, logs=self._platform),
+            limits=Limits(body_bytes=defaults.MAX_API_BODY_BYTES),
+            ssl=certificates.server_context(found),
+            ssl_optional=_loopback(settings.host),
+        )
+        try:
+            self._api_port = await server.listen_tcp(settings.host, settings.api_port)
+        except OSError as error:
+            raise errors.Conflict(
+                f"Cannot listen on {settings.host}:{settings.api_port}: {error.strerror}. "
+                "Choose another port with --api-port (0 picks a free one)."
+            ) from error
+        url = f"https://{_authority(settings.host, self._api_port)}"
+        kubeconfig.write(layout.kubeconfig, url, found.ca_pem, token)
+        return server
+
+    async def _end(self) -> None:
+        """End the data plane: first its entrance, then the replicas, all within the grace period."""
+        deadline = time.monotonic() + self._settings.grace
+        await self._fetcher.close()
+        await self._gateway.close()
+        left = max(1.0, deadline - time.monotonic())
+        async with asyncio.TaskGroup() as group:
+            for state in self._platform.list():
+                group.create_task(self._platform.stop(state.spec.key, min(left, state.spec.grace)))
+
+    def _changed(self, change: Change) -> None:
+        ref = change.ref
+        key = Key(ref.namespace, ref.name)
+        if (ref.group, ref.resource) == (GROUP, RESOURCE):
+            self._services.look(key)
+        elif (ref.group, ref.resource) == ("", "pods"):
+            self._pod_controller.look(key)
+            self._services.look(Key(ref.namespace, revisions.service_of(change.object)))
+        else:
+            return
+        self._router.look()
+
+    def _routes_acknowledged(self, gone: set[Key]) -> None:
+        for key in gone:
+            pod = self._store.get(Ref("", "pods", *key))
+            if pod is not None:
+                self._services.look(Key(key.namespace, revisions.service_of(pod)))
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                self._events.prune()
+            except Exception:
+                log.exception("old events could not be removed")
+            await asyncio.sleep(_PRUNE_PERIOD)
+
+
+def _key(text: str) -> Key:
+    namespace, _, name = text.partition("/")
+    return Key(namespace, name)
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _authority(host: str, port: int) -> str:
+    """`host:port` for clients on this machine: an address that means "all" is reached over loopback."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"

@@ -1,0 +1,228 @@
+"""The kubelet's part: each Pod in the store gets a process on the platform, and says in its status how that fares."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from colonnade import defaults, errors
+from colonnade.control import podstatus, replica
+from colonnade.control.events import Events
+from colonnade.control.objects import Ref
+from colonnade.control.podstatus import CRASH_LOOP, Waiting
+from colonnade.control.store import Store
+from colonnade.control.workqueue import Key, backoff
+from colonnade.platforms.base import Platform, ReplicaState
+from colonnade.platforms.ports import free_port
+from colonnade.platforms.records import TERMINATION
+
+log = logging.getLogger(__name__)
+
+HEALTHY_AFTER = 60.0  # seconds of readiness after which earlier crashes are forgotten
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """The failures in a row of one pod. `seen` is the end that was counted last."""
+
+    failures: int = 0
+    seen: float | None = None
+    not_before: float = 0.0
+    reason: str = CRASH_LOOP
+    message: str = ""
+
+
+class Pods:
+    """Reconciles Pods with the platform. `reconcile` and `keys` are for a `Controller`."""
+
+    def __init__(
+        self,
+        store: Store,
+        platform: Platform,
+        events: Events,
+        run: Path,
+        *,
+        now: Callable[[], float] = time.time,
+        ready_timeout: float = defaults.READY_TIMEOUT,
+    ) -> None:
+        """`run` is the folder of the replicas' sockets."""
+        self._store = store
+        self._platform = platform
+        self._events = events
+        self._run = run
+        self._now = now
+        self._ready_timeout = ready_timeout
+        self._trouble: dict[Key, _Trouble] = {}
+
+    def keys(self) -> Iterable[Key]:
+        """All pods, and all replicas whose pod is gone."""
+        found = {Key(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in self._store.list("", "pods")[0]}
+        return found | {Key(state.spec.namespace, state.spec.name) for state in self._platform.list()}
+
+    def refresh(self) -> None:
+        """Write down at once which pods are ready: after a restart the store remembers those of another time."""
+        for key in self.keys():
+            pod, state = self._store.get(Ref("", "pods", *key)), self._platform.get(str(key))
+            if pod is not None:
+                self._write(key, pod, state if state is not None and state.running else None, None, "")
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make the process of one pod what the pod says. Returns seconds until the next look."""
+        pod = self._store.get(Ref("", "pods", *key))
+        state = self._platform.get(str(key))
+        if pod is None:
+            await self._remove(key, state)
+            return None
+        if state is None:
+            return await self._begin(key, pod, None)
+        if state.running:
+            return await self._tend(key, pod, state)
+        return await self._begin(key, pod, state)
+
+    async def _remove(self, key: Key, state: ReplicaState | None) -> None:
+        self._trouble.pop(key, None)
+        if state is None:
+            return
+        await self._platform.stop(str(key))
+        await self._platform.forget(str(key))
+        _remove_sockets(state)
+
+    async def _tend(self, key: Key, pod: dict[str, Any], state: ReplicaState) -> float | None:
+        """The process runs: report it, and end it if it takes too long to become ready."""
+        now = self._now()
+        was_ready = podstatus.is_ready(pod)
+        self._write(key, pod, state, None, "")
+        if state.ready and not was_ready:
+            self._events.record(pod, "Ready", f"Process {state.pid} takes requests")
+        elif was_ready and not state.ready:
+            self._events.record(pod, "Unhealthy", f"Readiness probe failed: {state.reason}", "Warning")
+        if state.ready:
+            trouble = self._trouble.get(key)
+            if trouble is None:
+                return None
+            healthy = now - (state.ready_since or now)
+            if healthy < HEALTHY_AFTER:
+                return HEALTHY_AFTER - healthy
+            del self._trouble[key]
+            return None
+        if was_ready:
+            return None
+        left = state.started + self._ready_timeout - now
+        if left > 0:
+            return left
+        message = f"Process {state.pid} was not ready in {self._ready_timeout:g} s: {state.reason}"
+        self._events.record(pod, "Unhealthy", message, "Warning")
+        await self._platform.stop(str(key))
+        return 0.0
+
+    async def _begin(self, key: Key, pod: dict[str, Any], ended: ReplicaState | None) -> float | None:
+        """No process runs: start one, at once or when the back-off is over."""
+        now = self._now()
+        trouble = self._trouble.get(key)
+        if ended is not None and (trouble is None or trouble.seen != ended.finished):
+            trouble = self._crashed(key, pod, ended)
+        if trouble is not None and now < trouble.not_before:
+            tail = self._tail(key) if ended is not None else ""
+            self._write(key, pod, ended, Waiting(trouble.reason, trouble.message), tail)
+            return trouble.not_before - now
+        if ended is not None:
+            self._write(key, pod, ended, None, self._tail(key))  # keeps the end as the last state
+            pod = self._store.get(Ref("", "pods", *key)) or pod
+        return await self._start(key, pod, restarted=ended is not None)
+
+    async def _start(self, key: Key, pod: dict[str, Any], *, restarted: bool) -> float | None:
+        place = self._place(key, pod)
+        try:
+            spec = replica.spec_of(pod, place, lambda resource, name: self._data(resource, key.namespace, name))
+            await self._platform.start(spec)
+        except (replica.Misconfigured, errors.LoadFailed) as error:
+            reason = "CreateContainerConfigError" if isinstance(error, replica.Misconfigured) else "RunContainerError"
+            trouble = self._trouble.setdefault(key, _Trouble())
+            trouble.failures += 1
+            trouble.not_before = self._now() + backoff(trouble.failures)
+            trouble.reason, trouble.message = reason, str(error)
+            self._events.record(pod, "Failed", f"Error: {error}", "Warning")
+            self._write(key, pod, self._platform.get(str(key)), Waiting(reason, str(error)), "")
+            return trouble.not_before - self._now()
+        state = self._platform.get(str(key))
+        assert state is not None
+        container = pod["spec"]["containers"][0]["name"]
+        self._events.record(pod, "Created", f"Created container {container}")
+        self._events.record(pod, "Started", f"Started container {container}")
+        restarts = podstatus.restart_count(pod) + (1 if restarted else 0)
+        self._write(key, pod, state, None, "", restarts)
+        return self._ready_timeout
+
+    def _crashed(self, key: Key, pod: dict[str, Any], ended: ReplicaState) -> _Trouble:
+        """Count an end that was not counted yet, and decide when to start again."""
+        trouble = self._trouble.setdefault(key, _Trouble())
+        trouble.failures += 1
+        trouble.seen = ended.finished
+        delay = backoff(trouble.failures)
+        trouble.not_before = (ended.finished or self._now()) + delay
+        trouble.reason = CRASH_LOOP
+        container = pod["spec"]["containers"][0]["name"]
+        trouble.message = f"back-off {delay:g}s restarting failed container={container} pod={key.name}"
+        how = podstatus.terminated(ended, "")
+        log.warning("a replica crashed", extra={"pod": str(key), "exit_code": how["exitCode"], "retry_in": delay})
+        self._events.record(
+            pod, "BackOff", f"Back-off restarting failed container {container} in pod {key.name}", "Warning"
+        )
+        return trouble
+
+    def _place(self, key: Key, pod: dict[str, Any]) -> replica.Place:
+        http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
+        taken = {int(state.spec.http.rpartition(":")[2]) for state in self._platform.list() if _on_port(state)}
+        termination = self._platform.folder(str(key)) / TERMINATION
+        return replica.Place(http, grpc, free_port(taken), str(termination))
+
+    def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        found = self._store.get(Ref("", resource, namespace, name))
+        if found is None:
+            return None
+        data = {str(field): str(value) for field, value in (found.get("data") or {}).items()}
+        if resource != "secrets":
+            return data
+        decoded = {field: base64.b64decode(value).decode() for field, value in data.items()}
+        return decoded | (found.get("stringData") or {})
+
+    def _tail(self, key: Key) -> str:
+        try:
+            with self._platform.log_paths(str(key)).current.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - podstatus.MESSAGE_BYTES))
+                return podstatus.last_lines(file.read())
+        except OSError:
+            return ""
+
+    def _write(
+        self,
+        key: Key,
+        pod: dict[str, Any],
+        state: ReplicaState | None,
+        waiting: Waiting | None,
+        tail: str,
+        restarts: int | None = None,
+    ) -> None:
+        count = podstatus.restart_count(pod) if restarts is None else restarts
+        status = podstatus.pod_status(pod, state, count, waiting, tail, self._now())
+        if status != pod.get("status"):
+            fresh = self._store.get(Ref("", "pods", *key))
+            if fresh is not None:
+                self._store.update(Ref("", "pods", *key), {**fresh, "status": status}, status=True)
+
+
+def _remove_sockets(state: ReplicaState) -> None:
+    for address in (state.spec.http, state.spec.grpc):
+        if address and address.startswith("unix:"):
+            Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+
+
+def _on_port(state: ReplicaState) -> bool:
+    return state.running and not state.spec.http.startswith("unix:")

@@ -1,0 +1,154 @@
+"""The status of a Pod, as a kubelet writes it, from the state of its process. Pure.
+
+Field names, reasons and the 128+signal exit code are those of the Kubernetes core API (v1 PodStatus); tools and people
+read them by heart.
+"""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from colonnade.control.objects import timestamp
+from colonnade.platforms.base import ReplicaState
+
+CRASH_LOOP = "CrashLoopBackOff"
+UNKNOWN_EXIT = 137  # Kubernetes' own code for an end that nobody saw
+MESSAGE_BYTES = 2048  # of the log's end, as Kubernetes' FallbackToLogsOnError
+MESSAGE_LINES = 20
+
+
+class Waiting(NamedTuple):
+    """Why a process is not started now."""
+
+    reason: str
+    message: str
+
+
+def moment(seconds: float) -> str:
+    """Unix time as Kubernetes writes it."""
+    return timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def pod_status(
+    pod: dict[str, Any], state: ReplicaState | None, restarts: int, waiting: Waiting | None, tail: str, now: float
+) -> dict[str, Any]:
+    """The new status of `pod`.
+
+    Args:
+        state: of the last run of its process, None before the first.
+        restarts: how often the process was started again.
+        waiting: why no process runs, if none does.
+        tail: the last lines of the ended process's log.
+    """
+    before = pod.get("status") or {}
+    container = pod["spec"]["containers"][0]
+    old: dict[str, Any] = next(iter(before.get("containerStatuses") or []), {})
+    running = state is not None and state.running
+    ready = running and state is not None and state.ready
+    current: dict[str, Any]
+    if state is not None and running:
+        current = {"running": {"startedAt": moment(state.started)}}
+    elif waiting is not None:
+        current = {"waiting": {"reason": waiting.reason, "message": waiting.message}}
+    else:
+        current = {"waiting": {"reason": "ContainerCreating"}}
+    last = {"terminated": terminated(state, tail)} if state is not None and not running else old.get("lastState") or {}
+    status = {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "imageID": "",
+        "ready": ready,
+        "started": bool(running),
+        "restartCount": restarts,
+        "state": current,
+        "lastState": last,
+    }
+    if state is not None and running and state.pid is not None:
+        status["containerID"] = f"process://{state.pid}"
+    reason, message = "", ""
+    if not ready:
+        reason = "ContainersNotReady"
+        why = f": {state.reason}" if state is not None and running and state.reason else ""
+        message = f"containers with unready status: [{container['name']}]{why}"
+    facts = [("PodScheduled", True, "", ""), ("Initialized", True, "", "")]
+    facts += [("ContainersReady", ready, reason, message), ("Ready", ready, reason, message)]
+    started = state is not None or before.get("phase") == "Running"
+    return {
+        "phase": "Running" if started else "Pending",
+        "conditions": conditions(before.get("conditions") or [], facts, moment(now)),
+        "hostIP": "127.0.0.1",
+        "podIP": "127.0.0.1",
+        "startTime": before.get("startTime") or moment(now),
+        "qosClass": "BestEffort",
+        "containerStatuses": [status],
+    }
+
+
+def conditions(old: list[dict[str, Any]], facts: list[tuple[str, bool, str, str]], now: str) -> list[dict[str, Any]]:
+    """Pod conditions; `lastTransitionTime` moves only when the status of a condition does."""
+    times = {found["type"]: (found.get("status"), found.get("lastTransitionTime")) for found in old}
+    made = []
+    for kind, true, reason, message in facts:
+        status = "True" if true else "False"
+        was, since = times.get(kind, (None, None))
+        condition = {"type": kind, "status": status, "lastTransitionTime": since if since and was == status else now}
+        if reason:
+            condition |= {"reason": reason, "message": message}
+        made.append(condition)
+    return made
+
+
+def terminated(state: ReplicaState, tail: str) -> dict[str, Any]:
+    """How the last run ended: its own word if it left one, else the last lines of its log."""
+    said = state.termination
+    ended: dict[str, Any] = {"startedAt": moment(state.started), "finishedAt": moment(state.finished or state.started)}
+    if state.signal is not None:
+        ended |= {"exitCode": 128 + state.signal, "signal": state.signal, "reason": "Error"}
+        message = f"ended by {_signal_name(state.signal)}"
+        if state.signal == signal.SIGKILL:
+            message += "; the kernel does so when memory runs out"
+        ended["message"] = f"{message}\n{tail}" if tail else message
+    elif state.exit_code is not None:
+        reason = "Completed" if state.exit_code == 0 else "Error"
+        ended |= {"exitCode": state.exit_code, "reason": reason, "message": tail}
+    else:
+        ended |= {"exitCode": UNKNOWN_EXIT, "reason": "ContainerStatusUnknown"}
+        unknown = "how it ended is not known: an earlier control plane started it"
+        ended["message"] = f"{unknown}\n{tail}" if tail else unknown
+    if said is not None:
+        ended |= {"reason": said.reason or ended["reason"], "message": said.message or ended["message"]}
+    if not ended.get("message"):
+        ended.pop("message", None)
+    return ended
+
+
+def last_lines(data: bytes) -> str:
+    """The last lines of a log: at most `MESSAGE_LINES`, at most `MESSAGE_BYTES`."""
+    text = data[-MESSAGE_BYTES:].decode("utf-8", "replace")
+    return "\n".join(text.strip().splitlines()[-MESSAGE_LINES:])
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether a Pod's condition Ready is True."""
+    found = (pod.get("status") or {}).get("conditions") or []
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in found)
+
+
+def restart_count(pod: dict[str, Any]) -> int:
+    """How often the process of a Pod was started again."""
+    return int(container_status(pod).get("restartCount", 0))
+
+
+def container_status(pod: dict[str, Any]) -> dict[str, Any]:
+    """The status of a Pod's one container, or an empty dict."""
+    found = (pod.get("status") or {}).get("containerStatuses") or [{}]
+    return dict(found[0])
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,168 @@
+"""From a Pod to the process that the platform starts: variables expanded, sockets placed, the probe chosen. Pure.
+
+The rules are the kubelet's: variables in order, `$(NAME)` expanded where NAME is known, `$$` for a dollar sign.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from colonnade import defaults
+from colonnade.control import template
+from colonnade.platforms.base import PROBE_FAILURES, PROBE_TIMEOUT, Probe, ProbeKind, ReplicaSpec
+
+Lookup = Callable[[str, str], Mapping[str, str] | None]
+"""The decoded data of a `secrets` or `configmaps` object by resource and name, or None if there is none."""
+
+BUILT_IN_READY = ("/v2/health/ready",)
+_REFERENCE = re.compile(r"\$(?:\$|\(([-._a-zA-Z][-._a-zA-Z0-9]*)\))")
+
+
+class Misconfigured(Exception):
+    """A pod that cannot become a process until something else changes: the message names what is missing."""
+
+
+class Place(NamedTuple):
+    """Where a replica shall listen and leave word.
+
+    `port` is a free loopback port; used if the pod's transport is not `socket`.
+    """
+
+    socket: str
+    grpc_socket: str
+    port: int
+    termination: str
+
+
+def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
+    """Paths of a pod's HTTP and gRPC sockets: short, as a Unix socket's path has 107 bytes at most, and its own."""
+    short = hashlib.sha256(f"{namespace}/{name}/{uid}".encode()).hexdigest()[:8]
+    return str(run / f"{short}.sock"), str(run / f"{short}.grpc")
+
+
+def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
+    """The process of a pod.
+
+    Raises:
+        Misconfigured: a variable refers to a Secret, ConfigMap or field that does not exist.
+    """
+    metadata, container = pod["metadata"], pod["spec"]["containers"][0]
+    transport = (metadata.get("annotations") or {}).get(template.TRANSPORT_ANNOTATION, "port")
+    env = environment(pod, container, _given(place, transport), lookup)
+    argv = tuple(expand(word, env) for word in (*container["command"], *(container.get("args") or ())))
+    http = f"unix:{place.socket}" if transport == "socket" else f"127.0.0.1:{place.port}"
+    grpc = {"socket": f"unix:{place.grpc_socket}", "h2c": http}.get(transport)
+    model = (metadata.get("annotations") or {}).get(template.MODEL_ANNOTATION, "")
+    return ReplicaSpec(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        argv=argv,
+        env=env,
+        cwd=container.get("workingDir"),
+        probe=probe_of(container.get("readinessProbe") or {}, http, transport, model),
+        http=http,
+        grpc=grpc,
+        grace=float(pod["spec"].get("terminationGracePeriodSeconds", defaults.GRACE_PERIOD)),
+        termination=place.termination,
+    )
+
+
+def _given(place: Place, transport: str) -> dict[str, str]:
+    given = {template.TERMINATION_VARIABLE: place.termination, template.PYTHON_VARIABLE: sys.executable}
+    if transport == "socket":
+        return given | {template.SOCKET_VARIABLE: place.socket, template.GRPC_SOCKET_VARIABLE: place.grpc_socket}
+    return given | {"PORT": str(place.port)}
+
+
+def probe_of(wanted: Mapping[str, Any], address: str, transport: str, model: str) -> Probe:
+    """How to ask for readiness: as the manifest says, else by the protocol.
+
+    The port of a manifest's probe is the one the container would have had; here it is always the replica's address.
+    """
+    kind: ProbeKind = "http"
+    paths: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    if "exec" in wanted:
+        kind, command = "exec", tuple(wanted["exec"].get("command") or ())
+    elif "httpGet" in wanted:
+        paths = ("/" + str(wanted["httpGet"].get("path") or "/").lstrip("/"),)
+    elif transport == "socket":
+        paths = BUILT_IN_READY
+    elif "tcpSocket" in wanted or transport == "h2c":
+        kind = "tcp"
+    else:
+        paths = (*BUILT_IN_READY, f"/v1/models/{model}", "/")
+    return Probe(
+        kind,
+        address,
+        paths,
+        command,
+        timeout=float(wanted.get("timeoutSeconds") or PROBE_TIMEOUT),
+        failures=int(wanted.get("failureThreshold") or PROBE_FAILURES),
+        initial_delay=float(wanted.get("initialDelaySeconds") or 0),
+    )
+
+
+def environment(
+    pod: Mapping[str, Any], container: Mapping[str, Any], given: Mapping[str, str], lookup: Lookup
+) -> dict[str, str]:
+    """A container's variables, in the kubelet's order: `envFrom`, then `env`, each seeing those before it."""
+    env = dict(given)
+    for source in container.get("envFrom") or []:
+        prefix = source.get("prefix") or ""
+        for key, resource in (("secretRef", "secrets"), ("configMapRef", "configmaps")):
+            if key in source:
+                data = _data(lookup, resource, source[key])
+                env.update({prefix + name: value for name, value in data.items()})
+    for entry in container.get("env") or []:
+        if entry.get("valueFrom"):
+            value = _referred(pod, entry, lookup)
+            if value is not None:
+                env[entry["name"]] = value
+        else:
+            env[entry["name"]] = expand(str(entry.get("value") or ""), env)
+    return env
+
+
+def expand(text: str, env: Mapping[str, str]) -> str:
+    """`$(NAME)` replaced by its value where NAME is known, `$$` by `$`: Kubernetes' rule for commands and variables."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return "$" if name is None else env.get(name, match.group(0))
+
+    return _REFERENCE.sub(value, text)
+
+
+def _data(lookup: Lookup, resource: str, reference: Mapping[str, Any]) -> Mapping[str, str]:
+    data = lookup(resource, reference["name"])
+    if data is None:
+        if reference.get("optional"):
+            return {}
+        raise Misconfigured(f"{resource} {reference['name']!r} not found; create it in the pod's namespace")
+    return data
+
+
+def _referred(pod: Mapping[str, Any], entry: Mapping[str, Any], lookup: Lookup) -> str | None:
+    source = entry["valueFrom"]
+    for key, resource in (("secretKeyRef", "secrets"), ("configMapKeyRef", "configmaps")):
+        if key in source:
+            reference: Mapping[str, Any] = source[key]
+            found: str | None = _data(lookup, resource, reference).get(reference["key"])
+            if found is None and not reference.get("optional"):
+                raise Misconfigured(f"{resource} {reference['name']!r} has no key {reference['key']!r}")
+            return found
+    path = (source.get("fieldRef") or {}).get("fieldPath", "")
+    metadata = pod["metadata"]
+    fields: dict[str, str] = {"metadata.name": metadata["name"], "metadata.namespace": metadata["namespace"]}
+    fields |= {"metadata.uid": metadata.get("uid", ""), "status.podIP": "127.0.0.1", "status.hostIP": "127.0.0.1"}
+    for kind in ("labels", "annotations"):
+        fields |= {f"metadata.{kind}['{name}']": value for name, value in (metadata.get(kind) or {}).items()}
+    if path not in fields:
+        raise Misconfigured(f"env {entry['name']}: valueFrom {', '.join(source)} {path} is not known here; use a value")
+    return fields[path]

@@ -1,0 +1,119 @@
+"""Keeping the gateway's routes what they should be, and knowing what it was last told.
+
+Level-triggered like a reconciler: each change asks for a look, a few milliseconds of changes make one push, a push that
+fails is tried again. What the gateway acknowledged is remembered, because a replica may only be removed after the
+gateway has stopped sending to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from colonnade.control import routing
+from colonnade.control.store import Store
+from colonnade.control.workqueue import Key, backoff
+from colonnade.gateway.admin import load
+from colonnade.gateway.routes import RouteTable
+from colonnade.platforms.base import Platform
+
+log = logging.getLogger(__name__)
+
+DEBOUNCE = 0.005
+LINGER = 0.25  # seconds between leaving the routes and being released
+GROUP = "serving.kserve.io"
+
+
+class Router:
+    """Pushes route tables. `push` sends one to the gateway and raises if that did not take it."""
+
+    def __init__(
+        self,
+        store: Store,
+        platform: Platform,
+        domain: str,
+        file: Path,
+        push: Callable[[RouteTable], Awaitable[None]],
+        acknowledged: Callable[[set[Key]], None],
+    ) -> None:
+        """`file` is where the gateway keeps its routes: what it may send to before the first push.
+
+        `acknowledged` is called with pods that no gateway sends to any more.
+        """
+        self._store = store
+        self._platform = platform
+        self._domain = domain
+        self._push = push
+        self._acknowledged = acknowledged
+        self._wanted = asyncio.Event()
+        self._version = time.time_ns() // 1_000_000  # rises over restarts of the control plane too
+        self._last: RouteTable | None = None
+        self._serving = _backends(load(file))  # what a gateway of an earlier control plane may send to
+
+    def look(self) -> None:
+        """Something changed that routes are made of."""
+        self._wanted.set()
+
+    def repeat(self) -> None:
+        """The gateway was started anew: tell it again."""
+        self._last = None
+        self._wanted.set()
+
+    def serves(self, key: Key) -> bool:
+        """Whether the gateway may send requests to this pod."""
+        return key in self._serving
+
+    async def run(self) -> None:
+        """Push until cancelled."""
+        failures = 0
+        self._wanted.set()
+        while True:
+            await self._wanted.wait()
+            await asyncio.sleep(DEBOUNCE)
+            self._wanted.clear()
+            try:
+                table = self._table()
+                if self._last is None or table.routes != self._last.routes:
+                    await self._send(table)
+            except Exception as error:  # the gateway is down, or going down
+                failures += 1
+                log.warning("pushing routes failed", extra={"error": str(error), "failures": failures})
+                await asyncio.sleep(min(backoff(failures, first=0.02), 1.0))
+                self._wanted.set()
+            else:
+                failures = 0
+
+    def _table(self) -> RouteTable:
+        services, _ = self._store.list(GROUP, "inferenceservices")
+        pods, _ = self._store.list("", "pods")
+        addresses = {
+            Key(state.spec.namespace, state.spec.name): (state.spec.http, state.spec.grpc)
+            for state in self._platform.list()
+            if state.running
+        }
+        self._version += 1
+        return routing.table(self._version, services, pods, addresses, self._domain)
+
+    async def _send(self, table: RouteTable) -> None:
+        """Write and push a table. While that is under way, the pods of the old table and of the new one are in use."""
+        fresh = _backends(table)
+        self._serving |= fresh
+        await self._push(table)
+        self._last = table
+        gone = self._serving - fresh
+        if gone:
+            asyncio.get_running_loop().call_later(LINGER, self._release, gone)
+
+    def _release(self, gone: set[Key]) -> None:
+        """Requests that were on their way when the routes changed have arrived: the pods may go."""
+        if self._last is not None:
+            gone = gone - _backends(self._last)
+        self._serving -= gone
+        self._acknowledged(gone)
+
+
+def _backends(table: RouteTable) -> set[Key]:
+    return {Key(route.namespace, backend.name) for route in table.routes for backend in route.backends}

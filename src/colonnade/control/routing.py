@@ -1,0 +1,86 @@
+"""Which requests go to which replicas: from the stored services and pods to the gateway's route table. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from colonnade.control import revisions, template
+from colonnade.control.podstatus import is_ready
+from colonnade.control.workqueue import Key
+from colonnade.gateway.routes import Backend, Route, RouteTable
+
+
+def hosts(name: str, namespace: str, domain: str) -> tuple[str, ...]:
+    """All host names of a service: Standard and Knative form, of the service and of its predictor, and in-cluster.
+
+    The first one is that of Standard mode, which is the default here (reference section 1.1, "Addressing").
+    """
+    found = []
+    for label in (name, f"{name}-predictor"):
+        found += [f"{label}-{namespace}.{domain}", f"{label}.{namespace}.{domain}"]
+        found += [f"{label}.{namespace}.svc.cluster.local", f"{label}.{namespace}.svc", f"{label}.{namespace}"]
+    return tuple(found)
+
+
+def table(
+    version: int,
+    services: Iterable[dict[str, Any]],
+    pods: Iterable[dict[str, Any]],
+    addresses: Mapping[Key, tuple[str, str | None]],
+    domain: str,
+) -> RouteTable:
+    """The route table. `addresses` gives where the process of a pod speaks HTTP and gRPC."""
+    owned: dict[str, list[dict[str, Any]]] = {}
+    for pod in pods:
+        for reference in pod["metadata"].get("ownerReferences") or []:
+            owned.setdefault(reference["uid"], []).append(pod)
+    routes = [_route(isvc, owned.get(isvc["metadata"]["uid"], []), addresses, domain) for isvc in services]
+    return RouteTable(version, tuple(sorted(routes, key=lambda route: (route.namespace, route.name))))
+
+
+def serving_revision(isvc: dict[str, Any]) -> str:
+    """The name of the revision that takes the traffic of a service, or ""."""
+    predictor = ((isvc.get("status") or {}).get("components") or {}).get("predictor") or {}
+    return str(predictor.get("latestRolledoutRevision") or "")
+
+
+def _route(
+    isvc: dict[str, Any],
+    pods: list[dict[str, Any]],
+    addresses: Mapping[Key, tuple[str, str | None]],
+    domain: str,
+) -> Route:
+    name, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
+    serving = serving_revision(isvc)
+    mine = [pod for pod in pods if revisions.of_pod(pod) == serving and not revisions.draining(pod)]
+    backends = []
+    for pod in sorted(mine, key=lambda pod: pod["metadata"]["name"]):
+        address = addresses.get(Key(namespace, pod["metadata"]["name"]))
+        if address is not None and is_ready(pod):
+            backends.append(Backend(pod["metadata"]["name"], *address))
+    models = [(pod["metadata"].get("annotations") or {}).get(template.MODEL_ANNOTATION) for pod in mine or pods]
+    model = next(filter(None, models), name)
+    timeout = (isvc["spec"].get("predictor") or {}).get("timeout")
+    return Route(
+        namespace=namespace,
+        name=name,
+        model=model,
+        hosts=hosts(name, namespace, domain),
+        backends=tuple(backends),
+        ready=bool(backends),
+        reason="" if backends else reason(isvc),
+        timeout=float(timeout) if timeout else None,
+    )
+
+
+def reason(isvc: dict[str, Any]) -> str:
+    """Why a service has no replica to ask, for the caller of a 503."""
+    status = isvc.get("status") or {}
+    found = {condition["type"]: condition for condition in status.get("conditions") or []}
+    if found.get("Stopped", {}).get("status") == "True":
+        return "it is stopped (annotation serving.kserve.io/stop)"
+    failure = (status.get("modelStatus") or {}).get("lastFailureInfo")
+    if failure:
+        return f"{failure.get('reason', '')}: {failure.get('message', '')}"
+    return str(found.get("PredictorReady", {}).get("message") or "its replicas are starting")

@@ -1,0 +1,314 @@
+"""What one replica of an InferenceService runs: from its (defaulted) manifest to a Pod. Pure.
+
+A Pod here is what a kubelet would be given, with the same conventions: `/mnt/models` for the model, `$(NAME)` for
+variables. Where the sockets lie and which port is free is known only where the process is started, so the arguments
+name them as variables (`$(COLONNADE_SOCKET)`) and `replica` expands them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from colonnade import defaults
+from colonnade.control import revisions
+from colonnade.runtimes import catalogue
+from colonnade.runtimes.catalogue import RuntimeEntry
+
+MODEL_MOUNT = "/mnt/models"  # where KServe puts the artefact (reference section 1.3)
+CONTAINER = "kserve-container"
+PYTHON_VARIABLE = "COLONNADE_PYTHON"  # the interpreter of the control plane that starts the process
+SOCKET_VARIABLE = "COLONNADE_SOCKET"
+GRPC_SOCKET_VARIABLE = "COLONNADE_GRPC_SOCKET"
+TERMINATION_VARIABLE = "COLONNADE_TERMINATION_FILE"
+TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # `socket`: Unix sockets; `port`: HTTP on $PORT; `h2c`: gRPC on $PORT
+MODEL_ANNOTATION = "colonnade.dev/model"  # the model name that the replica answers to
+
+_ADDRESS_FLAGS = frozenset(
+    {"--http-port", "--grpc-port", "--socket", "--grpc-socket", "--host", "--model-dir", "--termination-file"}
+)
+
+
+class Refusal(NamedTuple):
+    """Why a valid manifest cannot run here. `reason` is one of KServe's failure reasons (reference section 1.1)."""
+
+    reason: str
+    message: str
+
+
+class Source(NamedTuple):
+    """A model to fetch, and the path at which the container expects it."""
+
+    uri: str
+    mount: str = MODEL_MOUNT
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to run one predictor.
+
+    Attributes:
+        container: the container as Kubernetes writes it, everything decided but the paths of fetched models.
+        model: the model name that the replica answers to.
+        transport: see `TRANSPORT_ANNOTATION`.
+        sources: what to fetch before a replica can start.
+        runtime: name of the ClusterServingRuntime that was chosen, or "" for a custom container.
+        pod: further fields of the pod's spec.
+    """
+
+    container: dict[str, Any]
+    model: str
+    transport: str
+    sources: tuple[Source, ...] = ()
+    runtime: str = ""
+    pod: dict[str, Any] = field(default_factory=dict)
+
+
+def plan(isvc: dict[str, Any]) -> Plan | Refusal:
+    """Decide how to run a defaulted InferenceService, or say why it cannot run here."""
+    spec = isvc["spec"]
+    for component in ("transformer", "explainer"):
+        if spec.get(component):
+            return _unsupported(f"spec.{component}", "a chain of components is not run on one machine yet; remove it")
+    predictor = spec["predictor"]
+    if predictor.get("workerSpec"):
+        return _unsupported("spec.predictor.workerSpec", "multi-node serving needs a cluster; remove it")
+    if predictor.get("initContainers"):
+        return _unsupported("spec.predictor.initContainers", "init containers are not run as processes; remove them")
+    model = predictor.get("model")
+    for container in [model] if model is not None else predictor.get("containers") or []:
+        if "grpc" in (container.get("readinessProbe") or {}):
+            return _unsupported("readinessProbe.grpc", "use httpGet, exec or tcpSocket")
+    if model is not None:
+        return _built_in(isvc, model)
+    containers = predictor.get("containers") or []
+    if not containers:
+        return Refusal("InvalidPredictorSpec", "spec.predictor names neither a model nor a container; add `model`.")
+    if len(containers) > 1:
+        names = ", ".join(str(found.get("name")) for found in containers)
+        return _unsupported(
+            "spec.predictor.containers", f"one process per replica is run, not {names}; keep {CONTAINER} only"
+        )
+    return _custom(isvc, containers[0])
+
+
+def pod(
+    isvc: dict[str, Any], plan: Plan, revision: revisions.Revision, name: str, models: Mapping[str, str]
+) -> dict[str, Any]:
+    """The Pod of one replica. `models` gives the local path of each source's URI."""
+    service, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
+    predictor = isvc["spec"]["predictor"]
+    mounts = {source.mount: models[source.uri] for source in plan.sources}
+    container = {
+        **plan.container,
+        "command": [_mounted(word, mounts) for word in plan.container.get("command") or []],
+        "args": [_mounted(word, mounts) for word in plan.container.get("args") or []],
+        "env": [
+            {**entry, "value": _mounted(entry["value"], mounts)} if "value" in entry else entry
+            for entry in _environment(service, revision, plan)
+        ],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {**(predictor.get("labels") or {}), **revisions.labels(service, revision)},
+            "annotations": {
+                **(predictor.get("annotations") or {}),
+                revisions.HASH_ANNOTATION: revision.digest,
+                TRANSPORT_ANNOTATION: plan.transport,
+                MODEL_ANNOTATION: plan.model,
+            },
+            "ownerReferences": [revisions.owner(isvc)],
+        },
+        "spec": {"containers": [container], "restartPolicy": "Always", **plan.pod},
+        "status": {"phase": "Pending"},
+    }
+
+
+def _built_in(isvc: dict[str, Any], model: dict[str, Any]) -> Plan | Refusal:
+    entry = _runtime(model)
+    if isinstance(entry, Refusal):
+        return entry
+    if model.get("storage"):
+        return _unsupported("spec.predictor.model.storage", "use storageUri with a path, file:// or http(s)://")
+    if model.get("command"):
+        return _unsupported(
+            "spec.predictor.model.command", f"the runtime {entry.name} has its own; use `containers` for your own"
+        )
+    predictor = isvc["spec"]["predictor"]
+    sources = _sources(predictor, model.get("storageUri"))
+    if not sources:
+        return Refusal("InvalidPredictorSpec", "spec.predictor.model.storageUri is missing: say where the model lies.")
+    return _served(isvc, entry, model, sources)
+
+
+def _runtime(model: dict[str, Any]) -> RuntimeEntry | Refusal:
+    """Which runtime serves a model; messages and reasons are those of KServe's controller."""
+    wanted = model.get("modelFormat") or {}
+    name, version = wanted.get("name", ""), wanted.get("version")
+    protocol, runtime = model.get("protocolVersion"), model.get("runtime")
+    if not runtime:
+        found = catalogue.for_format(name, protocol)
+        if found is None:
+            shown = f"{name} {version}" if version else name
+            return Refusal(
+                "NoSupportingRuntime",
+                f"No runtime found to support specified framework/version: modelFormat {shown}"
+                + (f", protocolVersion {protocol}" if protocol else ""),
+            )
+        return found
+    entry = catalogue.for_name(runtime)
+    if entry is None:
+        return Refusal("RuntimeNotRecognized", f"Waiting for runtime to become available: {runtime} is not known here")
+    serving = catalogue.for_name(runtime, name)
+    if serving is None:
+        return Refusal(
+            "NoSupportingRuntime",
+            f"Specified runtime does not support specified framework/version: {runtime} serves no {name}",
+        )
+    if protocol and protocol not in serving.protocols:
+        return Refusal(
+            "NoSupportingRuntime",
+            f"Specified runtime does not support specified protocol version: {runtime} speaks "
+            f"{', '.join(serving.protocols)}, not {protocol}",
+        )
+    return serving
+
+
+def _served(isvc: dict[str, Any], entry: RuntimeEntry, container: dict[str, Any], sources: tuple[Source, ...]) -> Plan:
+    """A replica of the built-in server."""
+    user = _own_flags(container.get("args") or [])
+    name = model_name(user, isvc["metadata"]["name"])
+    args = ["--model-name", name, "--runtime", entry.runtime, "--model-dir", sources[0].mount]
+    args += ["--socket", f"$({SOCKET_VARIABLE})", "--grpc-socket", f"$({GRPC_SOCKET_VARIABLE})"]
+    args += ["--termination-file", f"$({TERMINATION_VARIABLE})"]
+    predictor = isvc["spec"]["predictor"]
+    args += ["--grace", f"{grace(predictor):g}"]
+    if (isvc["metadata"].get("annotations") or {}).get(defaults.TRUST_CODE) == "true":
+        args.append("--trust-code")
+    built = {
+        **_container_fields(container),
+        "name": CONTAINER,
+        "command": [f"$({PYTHON_VARIABLE})", "-m", "colonnade.server"],
+        "args": args + user,
+    }
+    return Plan(built, name, "socket", sources, entry.name, _pod_fields(predictor))
+
+
+def _custom(isvc: dict[str, Any], container: dict[str, Any]) -> Plan | Refusal:
+    predictor = isvc["spec"]["predictor"]
+    environment = {entry.get("name"): entry.get("value") for entry in container.get("env") or []}
+    sources = _sources(predictor, environment.get("STORAGE_URI"))
+    service = isvc["metadata"]["name"]
+    if container.get("command"):
+        ports = container.get("ports") or []
+        http2 = bool(ports) and ports[0].get("name") in ("h2c", "grpc", "http2")
+        own = {**_container_fields(container), "name": container.get("name") or CONTAINER}
+        own |= {"command": list(container["command"]), "args": list(container.get("args") or [])}
+        name = model_name(own["args"], service)
+        return Plan(own, name, "h2c" if http2 else "port", sources, "", _pod_fields(predictor))
+    image = container.get("image") or ""
+    entry = catalogue.for_image(image)
+    if entry is None:
+        return Refusal(
+            "InvalidPredictorSpec",
+            f"spec.predictor.containers[0].image {image!r} cannot be run: no container engine is used on this machine "
+            "and it is not an image of KServe whose runtime is built in. Give `command` to run the server as a local "
+            "process (it gets PORT), or use `model` with a modelFormat.",
+        )
+    if not sources:
+        return Refusal(
+            "InvalidPredictorSpec",
+            f"spec.predictor.containers[0].env has no STORAGE_URI, so {image} has no model to serve; add it.",
+        )
+    return _served(isvc, entry, container, sources)
+
+
+def _sources(predictor: dict[str, Any], uri: str | None) -> tuple[Source, ...]:
+    if uri:
+        return (Source(uri),)
+    return tuple(
+        Source(entry["uri"], entry.get("mountPath") or MODEL_MOUNT) for entry in predictor.get("storageUris") or []
+    )
+
+
+def _unsupported(path: str, why: str) -> Refusal:
+    return Refusal("InvalidPredictorSpec", f"{path} is not run on this machine: {why}.")
+
+
+def grace(predictor: dict[str, Any]) -> float:
+    """Seconds from SIGTERM to SIGKILL."""
+    return float(predictor.get("terminationGracePeriodSeconds") or defaults.GRACE_PERIOD)
+
+
+def _pod_fields(predictor: dict[str, Any]) -> dict[str, Any]:
+    kept = {"terminationGracePeriodSeconds": int(grace(predictor))}
+    if predictor.get("serviceAccountName"):
+        return {**kept, "serviceAccountName": predictor["serviceAccountName"]}
+    return kept
+
+
+def _container_fields(container: dict[str, Any]) -> dict[str, Any]:
+    """What a container keeps of a manifest; `model` has fields beside those of a container."""
+    kept = ("image", "env", "envFrom", "ports", "resources", "readinessProbe", "workingDir")
+    return {key: container[key] for key in kept if container.get(key)}
+
+
+def _own_flags(args: list[str]) -> list[str]:
+    """A user's flags for the built-in server, less those that say where it listens and finds its model."""
+    kept: list[str] = []
+    words = iter([str(word) for word in args])
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        if word.startswith("--") and flag.replace("_", "-") in _ADDRESS_FLAGS:
+            if not equals:
+                next(words, None)
+            continue
+        kept.append(word)
+    return kept
+
+
+def model_name(args: list[str], default: str) -> str:
+    """The model name in a server's arguments (`--model_name=x`, `--model-name x`), else the service's."""
+    found = default
+    for index, word in enumerate(args):
+        flag, equals, value = str(word).partition("=")
+        if flag.replace("_", "-") != "--model-name":
+            continue
+        if equals:
+            found = value
+        elif index + 1 < len(args):
+            found = str(args[index + 1])
+    return found.replace("{{.Name}}", default)
+
+
+def _environment(service: str, revision: revisions.Revision, plan: Plan) -> list[dict[str, Any]]:
+    """The user's variables after those that KServe and Knative set, as a user may refer to them."""
+    configuration = f"{service}-predictor"
+    given = [
+        {"name": "INFERENCE_SERVICE_NAME", "value": service},
+        {"name": "K_SERVICE", "value": configuration},
+        {"name": "K_CONFIGURATION", "value": configuration},
+        {"name": "K_REVISION", "value": revision.name(service)},
+    ]
+    if plan.sources:
+        given.append({"name": "MODEL_DIR", "value": plan.sources[0].mount})
+    own = plan.container.get("env") or []
+    names = {entry["name"] for entry in own}
+    return [entry for entry in given if entry["name"] not in names] + list(own)
+
+
+def _mounted(text: str, mounts: Mapping[str, str]) -> str:
+    """`text` with each mount path, as a whole path component or a prefix of one, replaced by where the model lies."""
+    for mount in sorted(mounts, key=len, reverse=True):
+        start = 0
+        while (found := text.find(mount, start)) >= 0:
+            end = found + len(mount)
+            whole = end == len(text) or not (text[end].isalnum() or text[end] in "-_.")
+            local = mounts[mount]
+            text, start = (text[:found] + local + text[end:], found + len(local)) if whole else (text, end)
+    return text

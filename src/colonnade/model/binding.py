@@ -1,0 +1,211 @@
+"""A model's hooks compiled into one callable for each operation, once, after `load`.
+
+What a request needs is decided here and not per request: which hooks are overridden, what `predict` takes, who wants
+headers, what is async. The plain predictor compiles to check, argument, predict, answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from colonnade.model import results
+from colonnade.model.conformity import checker
+from colonnade.model.contract import Model
+from colonnade.model.payloads import arguments
+from colonnade.model.signatures import Form, Signature, read
+from colonnade.wire.tensors import InferRequest, TensorSpec
+
+Headers = Mapping[str, str]
+ResponseHeaders = MutableMapping[str, str]
+Offload = Callable[..., Awaitable[Any]]  # offload(function, *args): runs a blocking function elsewhere
+
+_Call = Callable[[Any, Headers, ResponseHeaders], Any]
+_Check = Callable[[InferRequest], None] | None
+_Answer = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a model.
+
+    `operation(payload, headers, response_headers)` returns the answer, or an awaitable of it if `is_async`. Headers
+    have lower-case names; what the model puts into `response_headers` belongs into the response.
+
+    Raises what the model raises, and `InvalidInput` or `InferenceError` for what does not fit it.
+
+    Attributes:
+        call: the compiled function; calling the operation calls it.
+        is_async: True: await it on the event loop, it never blocks. False: it may block, run it on a worker thread.
+        takes_headers: a hook wants the request's headers; else nobody looks at them.
+    """
+
+    call: Callable[..., Any]
+    is_async: bool
+    takes_headers: bool
+
+    def __call__(
+        self, payload: Any, headers: Headers | None = None, response_headers: ResponseHeaders | None = None
+    ) -> Any:
+        return self.call(payload, headers, response_headers)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundModel:
+    """A loaded model, ready for requests.
+
+    Attributes:
+        model: the model itself.
+        name: its name when it was bound.
+        version: its version when it was bound.
+        inputs: declared inputs.
+        outputs: declared outputs.
+        infer: `InferRequest` to `InferResponse` (V2 and gRPC).
+        predict_v1: V1 payload to V1 payload.
+        explain_v1: the same for `:explain`; raises `NotImplementedByModel` if the model does not explain.
+        takes_bytes: V1 may hand over a body that is not JSON as `bytes`: a hook sees the payload as it came.
+    """
+
+    model: Model
+    name: str
+    version: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    infer: Operation
+    predict_v1: Operation
+    explain_v1: Operation
+    takes_bytes: bool
+
+
+class _Hook(NamedTuple):
+    call: _Call
+    signature: Signature
+
+    @property
+    def is_async(self) -> bool:
+        return self.signature.is_async or self.signature.streams
+
+
+def bind(model: Model, offload: Offload = asyncio.to_thread) -> BoundModel:
+    """Compiles a loaded model.
+
+    Args:
+        offload: runs the blocking hooks of a model that mixes them with async ones.
+
+    Raises:
+        LoadFailed: a hook has a signature that cannot be served.
+    """
+    name, version = model.name, model.version
+    inputs, outputs = tuple(model.inputs), tuple(model.outputs)
+    before = [_plain_hook(model, "preprocess")] if _overridden(model, "preprocess") else []
+    after = [_plain_hook(model, "postprocess")] if _overridden(model, "postprocess") else []
+    predict = [*before, _compute_hook(model, "predict", inputs), *after]
+    explain = [*before, _compute_hook(model, "explain", inputs), *after]
+    if not _overridden(model, "explain"):
+        explain = explain[len(before) : len(before) + 1]
+    return BoundModel(
+        model,
+        name,
+        version,
+        inputs,
+        outputs,
+        _compile(checker(name, inputs), predict, results.responder(name, version, outputs), offload),
+        _compile(None, predict, lambda result, payload: results.to_v1(result), offload),
+        _compile(None, explain, lambda result, payload: results.to_v1(result, "explanations"), offload),
+        bool(before) or predict[0].signature.form is Form.PAYLOAD,
+    )
+
+
+def _compile(check: _Check, hooks: Sequence[_Hook], answer: _Answer, offload: Offload) -> Operation:
+    takes_headers = any(hook.signature.headers for hook in hooks)
+    if any(hook.is_async for hook in hooks):
+        return Operation(_compile_async(check, hooks, answer, offload), True, takes_headers)
+    if len(hooks) > 1:
+        return Operation(_compile_chain(check, hooks, answer), False, takes_headers)
+    compute = hooks[0].call
+
+    def run(payload: Any, headers: Headers | None = None, response_headers: ResponseHeaders | None = None) -> Any:
+        if check is not None:
+            check(payload)
+        return answer(compute(payload, headers or {}, {} if response_headers is None else response_headers), payload)
+
+    return Operation(run, False, takes_headers)
+
+
+def _compile_chain(check: _Check, hooks: Sequence[_Hook], answer: _Answer) -> Callable[..., Any]:
+    calls = [hook.call for hook in hooks]
+
+    def run(payload: Any, headers: Headers | None = None, response_headers: ResponseHeaders | None = None) -> Any:
+        if check is not None:
+            check(payload)
+        given = headers or {}
+        filled = {} if response_headers is None else response_headers
+        value = payload
+        for call in calls:
+            value = call(value, given, filled)
+        return answer(value, payload)
+
+    return run
+
+
+def _compile_async(
+    check: _Check, hooks: Sequence[_Hook], answer: _Answer, offload: Offload
+) -> Callable[..., Awaitable[Any]]:
+    async def run(payload: Any, headers: Headers | None = None, response_headers: ResponseHeaders | None = None) -> Any:
+        if check is not None:
+            check(payload)
+        given = headers or {}
+        filled = {} if response_headers is None else response_headers
+        value = payload
+        for hook in hooks:
+            if hook.signature.streams:
+                value = hook.call(value, given, filled)  # an async iterator: nothing runs before it is asked for a part
+            elif hook.signature.is_async:
+                value = await hook.call(value, given, filled)
+            else:
+                value = await offload(hook.call, value, given, filled)
+        return answer(value, payload)
+
+    return run
+
+
+def _overridden(model: Model, hook: str) -> bool:
+    return getattr(getattr(model, hook), "__func__", None) is not getattr(Model, hook)
+
+
+def _plain_hook(model: Model, name: str) -> _Hook:
+    """A hook that takes whatever comes: `preprocess` or `postprocess`."""
+    function = getattr(model, name)
+    signature = read(function, f"{type(model).__name__}.{name}")
+    return _Hook(_with_headers(function, signature.headers, signature.response_headers), signature)
+
+
+def _compute_hook(model: Model, name: str, inputs: Sequence[TensorSpec]) -> _Hook:
+    """A hook that gets its arguments by annotation: `predict` or `explain`."""
+    function = getattr(model, name)
+    signature = read(function, f"{type(model).__name__}.{name}")
+    make = arguments(signature, model.name, inputs)
+    if not (signature.headers or signature.response_headers):
+        return _Hook(lambda payload, headers, response_headers: function(*make(payload)), signature)
+
+    def call(payload: Any, headers: Headers, response_headers: ResponseHeaders) -> Any:
+        keywords: dict[str, Any] = {}
+        if signature.headers:
+            keywords["headers"] = headers
+        if signature.response_headers:
+            keywords["response_headers"] = response_headers
+        return function(*make(payload), **keywords)
+
+    return _Hook(call, signature)
+
+
+def _with_headers(function: Callable[..., Any], headers: bool, response_headers: bool) -> _Call:
+    if headers and response_headers:
+        return lambda value, given, filled: function(value, headers=given, response_headers=filled)
+    if headers:
+        return lambda value, given, filled: function(value, headers=given)
+    if response_headers:
+        return lambda value, given, filled: function(value, response_headers=filled)
+    return lambda value, given, filled: function(value)

@@ -1,0 +1,97 @@
+"""What a user writes: a subclass of `Model`.
+
+All hooks may be plain or `async` functions; plain ones run on a worker thread. Only `predict` is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from colonnade.errors import InvalidInput, NotImplementedByModel
+from colonnade.wire.tensors import TensorSpec
+
+
+class Model:
+    """A model that can be served.
+
+    ```python
+    class Iris(colonnade.Model):
+        def load(self):
+            self.classifier = joblib.load(self.path("model.joblib"))
+
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            return self.classifier.predict(x)
+    ```
+
+    The annotation of `predict`'s first parameter says what it is given, for every protocol alike:
+
+    * `np.ndarray`: the one input tensor, or V1's `instances` as an array. Text is an object array of UTF-8 `bytes`.
+    * several `np.ndarray` parameters: the input tensors, matched by name, or else by order.
+    * `pandas.DataFrame`: one column for each tensor, or V1's rows; text columns hold `str`.
+    * `np.ndarray | pandas.DataFrame`: a frame where the caller sent columns (V2 parameter `content_type: "pd"`, several
+      tensors, or V1 objects), else an array.
+    * `InferRequest`: the request with all its tensors.
+    * anything else, or nothing: the payload as the protocol decoded it, a `dict` (V1) or an `InferRequest` (V2, gRPC).
+
+    It may return an array, a list or tuple of arrays, a dict of arrays by output name, a data frame, an
+    `InferResponse`, or for V1 any JSON value, bytes, or (as an async generator) a stream of parts. Hooks that have a
+    parameter `headers` get the request's headers (lower-case names); `response_headers` is a dict that they may fill.
+
+    Attributes:
+        name: the name that clients call it by; the server sets it.
+        version: the one version that is served.
+        ready: whether it is loaded; the server sets it.
+        inputs: declared inputs. If given, V2 requests are held against them and a mismatch is refused.
+        outputs: declared outputs: they name the results of `predict`, in order.
+        platform: `platform` of the V2 metadata.
+        inline: a promise that `predict` only computes: it never waits for input, output or a lock. Calls that prove to
+            take well under a millisecond then run without a hop to a worker thread.
+        directory: the folder that holds the model's files; the server sets it.
+    """
+
+    name: str = "model"
+    version: str = "1"
+    ready: bool = False
+    inputs: Sequence[TensorSpec] = ()
+    outputs: Sequence[TensorSpec] = ()
+    platform: str = ""
+    inline: bool = False
+    directory: Path = Path()
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
+
+    def path(self, *parts: str) -> Path:
+        """A file of the model, below its directory.
+
+        Raises:
+            InvalidInput: the path leads out of the directory.
+        """
+        if any(Path(part).is_absolute() or ".." in Path(part).parts for part in parts):
+            raise InvalidInput(f"Path {'/'.join(parts)} leads out of the model's directory; use a path inside it")
+        return self.directory.joinpath(*parts)
+
+    def load(self) -> Any:
+        """Loads what `predict` needs; called once, before the first request. May return False to say: not ready."""
+
+    def preprocess(self, payload: Any, *args: Any, **kwargs: Any) -> Any:
+        """Turns the request's payload into what `predict` takes (`headers` may be a parameter)."""
+        return payload
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the answer; see the class for what it is given and may return."""
+        raise NotImplementedByModel(f"Model with name {self.name} does not implement predict.")
+
+    def postprocess(self, result: Any, *args: Any, **kwargs: Any) -> Any:
+        """Turns `predict`'s result into the answer (`headers`, `response_headers` may be parameters)."""
+        return result
+
+    def explain(self, *args: Any, **kwargs: Any) -> Any:
+        """Explains a prediction (V1 `:explain`); takes what `predict` takes. The refusal's text is KServe's."""
+        raise NotImplementedByModel("Could not find explainer_host.")
+
+    def unload(self) -> Any:
+        """Frees what `load` took; called once, after the last request."""

@@ -1,0 +1,162 @@
+"""From what `predict` returned to an answer: V1's JSON value, or V2's tensors.
+
+V1 answers by convention with `{"predictions": ...}`; a dict that is not a dict of arrays is taken as the whole answer,
+as KServe does. V2 outputs take the names that the model declares, or `output-0`, `output-1`, ... like KServe's servers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from colonnade.errors import InferenceError
+from colonnade.wire.tensors import DTYPES, InferRequest, InferResponse, Tensor, TensorSpec, datatype_of
+
+
+def to_v1(result: Any, key: str = "predictions") -> Any:
+    """The V1 answer: `result` itself if it is a plain dict, bytes, text or a stream of parts; else under `key`."""
+    if isinstance(result, (bytes, str, AsyncIterator)):
+        return result
+    if isinstance(result, InferResponse):
+        return {key: _single({tensor.name: tensor.data for tensor in result.outputs})}
+    if isinstance(result, dict):
+        if key not in result and result and all(isinstance(value, np.ndarray) for value in result.values()):
+            return {key: result}
+        return result
+    if isinstance(result, tuple):
+        return {key: list(result)}
+    return {key: [result.item()] if isinstance(result, np.generic) else result}
+
+
+def responder(name: str, version: str, specs: Sequence[TensorSpec]) -> Callable[[Any, InferRequest], InferResponse]:
+    """The function that makes a V2 answer of a result.
+
+    Args:
+        name: the model's name.
+        version: the model's version.
+        specs: the model's declared outputs, if any.
+
+    Raises (the returned function):
+        InferenceError: the result cannot be said in tensors, or is not what the model declares.
+    """
+    single = specs[0].name if specs else "output-0"
+    single_spec = specs[0] if specs else None
+    by_name = {spec.name: spec for spec in specs}
+
+    def respond(result: Any, request: InferRequest) -> InferResponse:
+        if type(result) is np.ndarray:
+            outputs = [tensor(single, result, single_spec)]
+        elif isinstance(result, InferResponse):
+            result.model_name = result.model_name or name
+            result.model_version = result.model_version or version
+            result.id = result.id or request.id
+            result.outputs = [_checked(output, by_name.get(output.name)) for output in result.outputs]
+            return result
+        else:
+            outputs = [tensor(key, value, by_name.get(key)) for key, value in _named(result, specs)]
+        return InferResponse(name, outputs, request.id, version)
+
+    return respond
+
+
+def tensor(name: str, value: Any, spec: TensorSpec | None = None) -> Tensor:
+    """A tensor from what a model returned for one output.
+
+    Raises:
+        InferenceError: the value has no datatype in the protocol, or is not of the declared one.
+    """
+    if not isinstance(value, np.ndarray):
+        try:
+            value = np.asarray(value)
+        except (ValueError, TypeError, OverflowError):
+            raise InferenceError(f'Output "{name}" does not form a regular array') from None
+    if value.dtype.kind in "SUO":
+        value = _bytes(name, value)
+    try:
+        datatype = datatype_of(value)
+    except TypeError as error:
+        raise InferenceError(f'Output "{name}": {error}') from None
+    if spec is not None and datatype != spec.datatype:
+        value = _cast(name, value, datatype, spec)
+        datatype = spec.datatype
+    return Tensor(name, datatype, value.shape, value)
+
+
+def _named(result: Any, specs: Sequence[TensorSpec]) -> list[tuple[str, Any]]:
+    if isinstance(result, dict):
+        if not all(isinstance(key, str) for key in result):
+            raise InferenceError("The model's outputs must be named by text")
+        return list(result.items())
+    if isinstance(result, AsyncIterator):
+        raise InferenceError("The model answers as a stream of parts, which this protocol does not carry")
+    pandas: Any = sys.modules.get("pandas")  # a frame can only be here if its library is
+    if pandas is not None and isinstance(result, pandas.DataFrame):
+        return [(str(column), result[column].to_numpy()) for column in result.columns]
+    if pandas is not None and isinstance(result, pandas.Series):
+        result = result.to_numpy()
+    several = isinstance(result, tuple) or (
+        isinstance(result, list) and bool(result) and all(isinstance(item, np.ndarray) for item in result)
+    )
+    values: Sequence[Any] = result if several else [result]
+    return [
+        (specs[index].name if index < len(specs) else f"output-{index}", value) for index, value in enumerate(values)
+    ]
+
+
+def _bytes(name: str, array: np.ndarray) -> np.ndarray:
+    """Text and bytes as an object array of bytes; an object array of numbers as numbers."""
+    elements = array.ravel().tolist()
+    if array.dtype.kind == "O" and elements and all(isinstance(element, (int, float)) for element in elements):
+        numbers = np.array(elements).reshape(array.shape)
+        if numbers.dtype.kind != "O":
+            return numbers
+    encoded = np.empty(len(elements), dtype=np.object_)
+    for index, element in enumerate(elements):
+        if isinstance(element, str):
+            element = element.encode(errors="replace")
+        if not isinstance(element, bytes):
+            raise InferenceError(
+                f'Output "{name}" holds elements that are neither numbers, text nor bytes; return an array of one type'
+            )
+        encoded[index] = element
+    return encoded.reshape(array.shape)
+
+
+def _cast(name: str, array: np.ndarray, datatype: str, spec: TensorSpec) -> np.ndarray:
+    dtype = DTYPES.get(spec.datatype)
+    if dtype is None or spec.datatype == "BYTES" or not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise InferenceError(f'Output "{name}" is {datatype}, but the model declares {spec.datatype}')
+    return array.astype(dtype)
+
+
+def _checked(output: Tensor, spec: TensorSpec | None) -> Tensor:
+    """An output that a model built itself, with datatype and shape that are true."""
+    array = np.asarray(output.data)
+    if (
+        output.datatype != "BYTES"
+        and array.dtype == DTYPES.get(output.datatype)
+        and array.shape == output.shape
+        and (spec is None or spec.datatype == output.datatype)
+    ):
+        return output
+    made = tensor(output.name, array, spec)
+    declared = DTYPES.get(output.datatype)
+    if made.datatype != output.datatype and declared is not None and spec is None and declared.kind in "biuf":
+        made = Tensor(output.name, output.datatype, array.shape, array.astype(declared))
+    if made.shape != tuple(output.shape):
+        try:
+            made.data = made.data.reshape(tuple(output.shape))
+        except ValueError:
+            raise InferenceError(
+                f'Output "{output.name}" says shape {list(output.shape)}, but its data has {list(made.shape)}'
+            ) from None
+        made.shape = made.data.shape
+    made.parameters = output.parameters
+    return made
+
+
+def _single(outputs: dict[str, Any]) -> Any:
+    return next(iter(outputs.values())) if len(outputs) == 1 else outputs

@@ -1,0 +1,48 @@
+"""Where a peer listens: a Unix socket or a TCP port, in the one spelling that configuration and routes use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from colonnade.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Address:
+    """A Unix socket (`path`) or a TCP endpoint (`host`, `port`); the other fields are None."""
+
+    host: str | None = None
+    port: int | None = None
+    path: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `unix:/run/x.sock`, `host:port` or `[::1]:port`.
+
+        Raises:
+            InvalidInput: the text is neither.
+        """
+        if text.startswith("unix:"):
+            if text == "unix:":
+                raise InvalidInput("Address 'unix:' names no socket; write unix:/path/to.sock.")
+            return cls(path=text[5:])
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise InvalidInput(f"Address {text!r} is neither unix:/path/to.sock nor host:port.")
+        return cls(host=host, port=int(port))
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return (
+            f"[{self.host}]:{self.port}" if self.host is not None and ":" in self.host else f"{self.host}:{self.port}"
+        )
+
+    @property
+    def authority(self) -> bytes:
+        """Value of the Host header for this peer; a Unix socket has no name, so `localhost`."""
+        return (
+            b"localhost" if self.path is not None else str(self).encode("idna" if not str(self).isascii() else "ascii")
+        )

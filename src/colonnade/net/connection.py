@@ -1,0 +1,385 @@
+"""One client connection: who is served next, what is written when, and when it ends.
+
+The fast path is one call of `data_received`: the reader hands over an exchange, the application gets it, its body
+follows, the application replies, and what was written goes out in one write when the bytes are used up. The rest of
+this file is what keeps that safe: one exchange with the application at a time, reading stopped while pipelined ones
+wait, refusals, lingering close, and the clock's verdict on clients that stall.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from colonnade.net.exchange import Exchange
+from colonnade.net.head import CLOSE, HeadWriter
+from colonnade.net.head_parse import Refusal
+from colonnade.net.limits import LINGER, MAX_DISCARD_BYTES, MIN_BODY_RATE
+from colonnade.net.reader import RequestReader
+from colonnade.wire import failures
+
+if TYPE_CHECKING:
+    from colonnade.net.server import HttpServer
+
+logger = logging.getLogger(__name__)
+
+_JOIN_BELOW = 64 << 10  # up to here one joined write is cheaper than several buffers
+_MAX_CORKED = 64  # writes held back; then the transport must see them, or there would be no back-pressure
+
+
+class Connection(asyncio.Protocol):
+    """One client connection of an `HttpServer`.
+
+    Attributes:
+        begun: when the request that is being read, or else the idle time, began (monotonic seconds).
+        seen: when the last bytes came.
+        deaf: nothing more is read from this client.
+        closing_soon: the server drains; the next answer is the last one.
+        writing_paused: the client reads more slowly than it is answered.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_corked",
+        "_current",
+        "_cut_at",
+        "_hold_body",
+        "_hold_queue",
+        "_out",
+        "_queue",
+        "_reader",
+        "_server",
+        "_stalled",
+        "_waiters",
+        "begun",
+        "closing_soon",
+        "deaf",
+        "heads",
+        "seen",
+        "transport",
+        "writing_paused",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self.heads: HeadWriter = server.heads
+        self.closing_soon = server.draining
+        self._reader = RequestReader(self, server.limits)
+        self._current: Exchange | None = None  # with the application
+        self._queue: deque[Exchange | Refusal] = deque()  # pipelined behind it
+        self._corked = False  # collect what is written
+        self._out: list[bytes] = []
+        self._hold_body = self._hold_queue = False  # why reading is stopped
+        self._waiters: list[asyncio.Future[None]] = []
+        self._buffered = 0  # bytes that the client had not taken at the last look
+        self._stalled = 0.0  # since when it has taken none
+        self._cut_at = 0.0  # closing, and cut then at the latest; 0 while open
+        self.begun = self.seen = 0.0
+        self.deaf = False
+        self.writing_paused = False
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.begun = self.seen = monotonic()
+        self._server.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.deaf = True
+        self._reader.stop()
+        self._queue.clear()
+        self._server.lost(self)
+        self.writing_paused = False
+        self._wake()
+        current, self._current = self._current, None
+        if current is not None:
+            self._server.active -= 1
+            current.leave()
+
+    def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            return
+        self.seen = monotonic()
+        self._corked = True
+        try:
+            self._reader.read(data)
+        except Refusal as refusal:
+            if not self.deaf:
+                self._refuse(refusal)
+        self._corked = False
+        if self._out:
+            self._flush()
+
+    def eof_received(self) -> bool:
+        return False  # a client that closes its side has left: connection_lost follows
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+        self._stalled = monotonic()
+        self._buffered = self.transport.get_write_buffer_size()
+        if self._current is not None:
+            self._current.writable(False)
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        self._wake()
+        if self._current is not None:
+            self._current.writable(True)
+
+    # Called by the reader, inside data_received.
+
+    def arrived(self, exchange: Exchange) -> None:
+        """A head is complete."""
+        if self._current is None and not self._queue:
+            self._dispatch(exchange)
+        else:
+            self._queue.append(exchange)
+            self._hold(queue=True)
+
+    def body_part(self, exchange: Exchange, part: bytes) -> None:
+        """A part of its body came."""
+        try:
+            exchange.feed(part)
+        except Exception as error:
+            self._failed(exchange, error)
+        if exchange.closed and exchange.size > MAX_DISCARD_BYTES and not self.deaf:
+            self._linger()
+
+    def body_end(self, exchange: Exchange) -> None:
+        """Its body is complete."""
+        try:
+            exchange.feed_end()
+        except Exception as error:
+            self._failed(exchange, error)
+        self.begun = self.seen
+        if not exchange.keep_alive:
+            self.deaf = True
+        if self._current is None:
+            self._next()
+
+    # Called by exchanges.
+
+    def send(self, data: bytes) -> None:
+        """Write, or add to what this turn of reading writes at its end."""
+        if self._corked:
+            self._out.append(data)
+            if len(self._out) >= _MAX_CORKED:
+                self._flush()
+        else:
+            self.transport.write(data)
+
+    def send_all(self, parts: list[bytes]) -> None:
+        """Write large buffers in order, now and without joining them."""
+        if self._out:
+            self._flush()
+        self.transport.writelines(parts)
+
+    def answered(self, exchange: Exchange) -> None:
+        """The application has completed this answer."""
+        if exchange is not self._current:
+            return
+        self._current = None
+        self._server.active -= 1
+        self.begun = self.seen if self._corked else monotonic()
+        if not exchange.received:
+            self._hold(body=False)
+            if not exchange.keep_alive or (exchange.length or 0) - exchange.size > MAX_DISCARD_BYTES:
+                self._linger()  # else the rest is read and dropped, and body_end goes on
+        elif not exchange.keep_alive or (self.closing_soon and not self._queue):
+            self._close()
+        elif self._queue:
+            if not self._corked:
+                self._next()
+        elif self._hold_queue or self._hold_body:
+            self._hold(body=False, queue=False)
+
+    def hold_body(self, yes: bool) -> None:
+        """Stop or resume reading for back-pressure on a request's body."""
+        if yes != self._hold_body:
+            self._hold(body=yes)
+
+    def wait_writable(self, waiter: asyncio.Future[None]) -> None:
+        """Resolve `waiter` when the client has read enough, or is gone."""
+        self._waiters.append(waiter)
+
+    def abort(self) -> None:
+        """Cut the connection; what was written and not sent is lost."""
+        self.deaf = True
+        self._reader.stop()
+        self._out.clear()
+        self.transport.abort()
+
+    def guarded(self, callback: Callable[[], object]) -> None:
+        """Run an application's callback that nobody up the stack could answer for."""
+        try:
+            callback()
+        except Exception:
+            logger.exception("a callback of the application failed")
+
+    # Called by the server.
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is asked, half asked or unanswered here."""
+        reader = self._reader
+        return self._current is None and not self._queue and not reader.in_head and reader.receiving is None
+
+    def close_idle(self) -> None:
+        """Close if nothing is in flight, else with the answer."""
+        self.closing_soon = True
+        if self.idle and not self.deaf:
+            self._close()
+
+    def check(self, now: float) -> None:
+        """Cut what has stalled for too long; called at each sweep."""
+        limits = self._server.limits
+        reader = self._reader
+        if self.writing_paused:
+            size = self.transport.get_write_buffer_size()
+            if size != self._buffered:
+                self._buffered = size
+                self._stalled = now
+                self._cut_at = self._cut_at and now + limits.read_timeout
+            elif now - self._stalled > limits.read_timeout:
+                self.abort()
+        elif self._cut_at:
+            if now > self._cut_at:
+                self.abort()
+        elif self._hold_body or self._hold_queue:
+            return  # it is this side that does not read
+        elif reader.in_head:
+            if now - self.begun > limits.read_timeout:
+                self._refuse(Refusal(408, f"The request head did not arrive within {limits.read_timeout:g} s."))
+        elif reader.receiving is not None:
+            if self._body_stalled(reader.receiving, now):
+                self._refuse(Refusal(408, f"The request body stopped for {limits.read_timeout:g} s, or is too slow."))
+        elif self._current is None and now - self.begun > limits.idle_timeout:
+            self._close()
+
+    # Inside.
+
+    def _body_stalled(self, exchange: Exchange, now: float) -> bool:
+        timeout = self._server.limits.read_timeout
+        if now - self.seen > timeout:
+            return True
+        taking = now - self.begun - timeout
+        return exchange.collecting and taking > 0 and exchange.size < taking * MIN_BODY_RATE
+
+    def _dispatch(self, exchange: Exchange) -> None:
+        self._current = exchange
+        self._server.active += 1
+        try:
+            self._server.app(exchange)
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def _next(self) -> None:
+        """Hand over waiting exchanges until one stays with the application; what they write goes out together."""
+        corked, self._corked = self._corked, True
+        while self._queue and self._current is None:
+            waiting = self._queue.popleft()
+            if isinstance(waiting, Refusal):
+                self._answer_refusal(waiting)
+            else:
+                self.begun = monotonic()
+                self._dispatch(waiting)
+        self._corked = corked
+        if self._out and not corked:
+            self._flush()
+        if self._hold_queue and not self._queue:
+            self._hold(queue=False)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> None:
+        """The application raised: an error of the family is answered, any other is opaque to the client."""
+        status, body = failures.v1_body(error)
+        if exchange.started and not exchange.closed:
+            self.abort()
+        else:
+            exchange.reply(status, body)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """End the conversation: answer what is at fault, after the answers before it, and close."""
+        exchange = self._reader.receiving
+        self._reader.stop()
+        self.deaf = True
+        if exchange is not None and exchange.closed:
+            self._linger()  # answered before its body went wrong
+        elif exchange is None or exchange is not self._current:
+            if exchange is not None:
+                self._queue.pop()
+            self._queue.append(refusal)
+            if self._current is None:
+                self._next()
+        elif exchange.started:
+            self.abort()
+        else:
+            self._current = None
+            self._server.active -= 1
+            exchange.leave()
+            self._answer_refusal(refusal)
+
+    def _answer_refusal(self, refusal: Refusal) -> None:
+        body = msgspec.json.encode({"error": refusal.message})
+        prefix = self.heads.prefix(refusal.status, b"application/json")
+        self.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, len(body), CLOSE, body))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close for writing and drop what the client still sends for a while, so that it can read the answer."""
+        if not self.transport.can_write_eof() or self.transport.is_closing():
+            self._close()
+            return
+        self._shut(LINGER)
+        self.transport.write_eof()
+        self._hold(body=False, queue=False)
+
+    def _close(self) -> None:
+        self._shut(self._server.limits.read_timeout)
+        self.transport.close()
+
+    def _shut(self, seconds: float) -> None:
+        self.deaf = True
+        self._reader.stop()
+        self._queue.clear()
+        self._cut_at = monotonic() + seconds
+        if self._out:
+            self._flush()
+
+    def _hold(self, *, body: bool | None = None, queue: bool | None = None) -> None:
+        before = self._hold_body or self._hold_queue
+        if body is not None:
+            self._hold_body = body
+        if queue is not None:
+            self._hold_queue = queue
+        after = self._hold_body or self._hold_queue
+        if before == after or self.transport.is_closing():
+            return
+        if after:
+            self.transport.pause_reading()
+        else:
+            self.begun = self.seen = monotonic()
+            self.transport.resume_reading()
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if len(out) == 1:
+            self.transport.write(out[0])
+        elif sum(map(len, out)) <= _JOIN_BELOW:
+            self.transport.write(b"".join(out))
+        else:
+            self.transport.writelines(out)
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,374 @@
+"""One request and its answer, as the application sees them.
+
+An exchange reaches the application as soon as the head is complete, in the very callback that brought the bytes. The
+application asks for the body whole (`collect`) or in parts (`stream`) and answers whole (`reply`) or in parts (`start`,
+`write`, `finish`), then or later, from the event loop's thread. A connection has one exchange with the application at a
+time; pipelined ones wait, so answers go out in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from colonnade.net.head import CHUNKED, CLOSE, CONTINUE, KEEP_ALIVE, Header, bodiless, field_lines
+from colonnade.net.limits import MAX_DISCARD_BYTES
+
+if TYPE_CHECKING:
+    from colonnade.net.connection import Connection
+
+_SMALL_PART = 4096  # parts below this are merged, so that a body of tiny chunks costs no object per chunk
+_HELD_BYTES = 64 << 10  # what is kept of a body that nobody has asked for yet
+_JOIN_BELOW = 64 << 10  # up to here one joined write is cheaper than two buffers
+
+
+class Exchange:
+    """One request and its answer.
+
+    Attributes:
+        method: as sent, `b"POST"`.
+        target: as sent; path and query, or the absolute form.
+        path: target before `?`, not decoded; `b"*"` for `OPTIONS *`.
+        query: target after `?`, not decoded.
+        headers: lower-case name to value; repeated fields are joined by `b", "`.
+        raw_headers: fields in order, names in lower case.
+        keep_alive: the connection stays open after this answer.
+        closed: the answer is complete or the client is gone; writing has no effect any more.
+    """
+
+    # Defaults live in the class, so that a request pays only for what it uses.
+    closed = False
+    started = False  # the head of the answer is written
+    received = False  # the body is complete
+    size = 0  # bytes of the body that came so far
+    _first: bytes | None = None  # of the body, while nobody has taken it
+    _rest: list[bytes | bytearray] | None = None
+    _done: Callable[[bytes], None] | None = None
+    _chunk: Callable[[bytes], None] | None = None
+    _end: Callable[[], None] | None = None
+    _hooked = False  # the application left callbacks to forget
+    _chunked = False
+    _left: int | None = None  # bytes of the answer still due; None if not counted
+    _disconnect: list[Callable[[], object]] | None = None
+    _pause_writer: Callable[[], None] | None = None
+    _resume_writer: Callable[[], None] | None = None
+
+    def __init__(
+        self,
+        connection: Connection,
+        method: bytes,
+        target: bytes,
+        path: bytes,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        raw_headers: list[Header],
+        keep_alive: bool,
+        http10: bool,
+        length: int | None,
+        expects: bool,
+    ) -> None:
+        self._connection = connection
+        self.method = method
+        self.target = target
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.raw_headers = raw_headers
+        self.keep_alive = keep_alive
+        self.length = length  # announced length of the body; None for a chunked one
+        self._http10 = http10
+        self._expects = expects  # the client waits for 100 before it sends the body
+
+    # The connection.
+
+    @property
+    def peer(self) -> str | None:
+        """Address of the client without its port; None on a Unix socket."""
+        name = self._connection.transport.get_extra_info("peername")
+        return name[0] if isinstance(name, tuple) else None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self._connection.transport.get_extra_info("ssl_object") is not None
+
+    def on_disconnect(self, callback: Callable[[], object]) -> None:
+        """Call back once if the client leaves, or the transport refuses its body, before the answer is complete."""
+        if self.closed:
+            return
+        self._hooked = True
+        if self._disconnect is None:
+            self._disconnect = [callback]
+        else:
+            self._disconnect.append(callback)
+
+    def abort(self) -> None:
+        """Cut the connection: the honest end of an answer that has started and cannot go on."""
+        self._connection.abort()
+
+    # The request's body.
+
+    def collect(self, done: Callable[[bytes], None]) -> None:
+        """Call `done` once with the whole body, at once if it is there. A body over the limit never arrives: the
+        transport answers 413 and reports a disconnect."""
+        if self.received:
+            done(self._take())
+            return
+        self._done = done
+        if self._expects or self._first is not None:
+            self._wanted()
+
+    def stream(self, chunk: Callable[[bytes], None], end: Callable[[], None]) -> None:
+        """Call `chunk` with each part of the body as it comes, then `end`."""
+        self._hooked = True
+        held = self._take()
+        self._chunk = chunk
+        self._end = end
+        if held:
+            chunk(held)
+        if self.received:
+            end()
+        else:
+            self._wanted()
+
+    def pause(self) -> None:
+        """Read no more of the body from the socket; parts that were read already may still come."""
+        if not self.received:
+            self._connection.hold_body(True)
+
+    def resume(self) -> None:
+        """Take back `pause`."""
+        self._connection.hold_body(False)
+
+    @property
+    def collecting(self) -> bool:
+        """Whether the application waits for the whole body."""
+        return self._done is not None
+
+    def _wanted(self) -> None:
+        if self._expects:
+            self._expects = False
+            if not self.size and not self.started:
+                self._connection.send(CONTINUE)
+        self._connection.hold_body(False)
+
+    def _take(self) -> bytes:
+        first, rest = self._first, self._rest
+        self._first = self._rest = None
+        if rest is None:
+            return first or b""
+        rest.insert(0, first or b"")
+        return b"".join(rest)
+
+    def feed(self, part: bytes) -> None:
+        """Take a part of the body from the connection."""
+        self.size += len(part)
+        if self.closed:
+            return
+        if self._chunk is not None:
+            self._chunk(part)
+            return
+        rest = self._rest
+        if self._first is None:
+            self._first = part
+        elif rest is None:
+            self._rest = [bytearray(part) if len(part) < _SMALL_PART else part]
+        elif len(part) >= _SMALL_PART:
+            rest.append(part)
+        elif isinstance(rest[-1], bytearray):
+            rest[-1] += part
+        else:
+            rest.append(bytearray(part))
+        if self._done is None and self.size > _HELD_BYTES:
+            self._connection.hold_body(True)
+
+    def feed_end(self) -> None:
+        """Take the end of the body from the connection."""
+        self.received = True
+        if self.closed:
+            return
+        if self._done is not None:
+            done, self._done = self._done, None
+            done(self._take())
+        elif self._end is not None:
+            self._end()
+
+    # The answer.
+
+    def reply(
+        self,
+        status: int,
+        body: bytes | Sequence[bytes] = b"",
+        content_type: bytes = b"application/json",
+        headers: Iterable[Header] = (),
+    ) -> None:
+        """Answer whole, in one write. Parts of `body` are sent one after the other; `content_type` empty sends none.
+
+        Framing, `connection` and `date` are the transport's own: such fields in `headers` are left out.
+
+        Raises:
+            RuntimeError: the answer has started already.
+            ValueError: a header field holds CR, LF or NUL.
+        """
+        if self.closed:
+            return
+        if self.started:
+            raise RuntimeError("the answer has started already")
+        connection = self._connection
+        parts: Sequence[bytes] = body if isinstance(body, (list, tuple)) else (body,)
+        size = sum(map(len, parts))
+        if not self.received and (self._expects or (self.length or 0) - self.size > MAX_DISCARD_BYTES):
+            self.keep_alive = False
+        extra = field_lines(headers) if headers else b""
+        if self._http10 or not self.keep_alive or connection.closing_soon:
+            extra += self._connection_field()
+        self.started = True
+        if bodiless(status):
+            connection.send(b"%b%b\r\n" % (connection.heads.prefix(status, b""), extra))
+        else:
+            prefix = connection.heads.prefix(status, content_type)
+            if self.method == b"HEAD":
+                connection.send(b"%bcontent-length: %d\r\n%b\r\n" % (prefix, size, extra))
+            elif len(parts) == 1 and size < _JOIN_BELOW:
+                connection.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, size, extra, parts[0]))
+            else:
+                connection.send_all([b"%bcontent-length: %d\r\n%b\r\n" % (prefix, size, extra), *parts])
+        self.closed = True
+        if self._hooked or not self.received:
+            self._forget()
+        connection.answered(self)
+
+    def start(
+        self,
+        status: int,
+        headers: Iterable[Header] = (),
+        content_type: bytes | None = None,
+        length: int | None = None,
+    ) -> None:
+        """Start an answer in parts: chunked, or of exactly `length` bytes. To HTTP/1.0 an answer of unknown length ends
+        with the connection. An answer to HEAD may name the length and gets no body.
+
+        Raises:
+            RuntimeError: the answer has started already.
+            ValueError: a header field holds CR, LF or NUL.
+        """
+        if self.closed:
+            return
+        if self.started:
+            raise RuntimeError("the answer has started already")
+        connection = self._connection
+        silent = bodiless(status) or self.method == b"HEAD"
+        if length is not None:
+            framing = b"" if bodiless(status) else b"content-length: %d\r\n" % length
+            self._left = 0 if silent else length
+        elif silent:
+            framing = b""
+            self._left = 0
+        elif self._http10:
+            framing = b""
+            self.keep_alive = False
+        else:
+            framing = CHUNKED
+            self._chunked = True
+        if self._expects:
+            self.keep_alive = False
+        extra = field_lines(headers)
+        self.started = True
+        connection.send(
+            b"%b%b%b%b\r\n"
+            % (connection.heads.prefix(status, content_type or b""), framing, extra, self._connection_field())
+        )
+
+    def write(self, chunk: bytes) -> None:
+        """Send a part of a started answer. Nothing is sent to HEAD.
+
+        Raises:
+            RuntimeError: the answer has not started.
+            ValueError: the part goes beyond the length given to `start`.
+        """
+        if self.closed or not chunk:
+            return
+        if not self.started:
+            raise RuntimeError("the answer has not started")
+        size = len(chunk)
+        if self._chunked:
+            if size < _JOIN_BELOW:
+                self._connection.send(b"%x\r\n%b\r\n" % (size, chunk))
+            else:
+                self._connection.send_all([b"%x\r\n" % size, chunk, b"\r\n"])
+            return
+        if self._left is not None:
+            if self.method == b"HEAD":
+                return
+            if size > self._left:
+                raise ValueError(f"{size} bytes written where {self._left} were left of the announced length")
+            self._left -= size
+        self._connection.send(chunk)
+
+    def finish(self) -> None:
+        """End a started answer. One that is shorter than announced cuts the connection, so that the client knows.
+
+        Raises:
+            RuntimeError: the answer has not started.
+        """
+        if self.closed:
+            return
+        if not self.started:
+            raise RuntimeError("the answer has not started")
+        if self._left:
+            self.abort()
+            return
+        if self._chunked:
+            self._connection.send(b"0\r\n\r\n")
+        self._complete()
+
+    async def drain(self) -> None:
+        """Wait while the client reads more slowly than this answer is written. Returns at once when it is gone."""
+        if not self.closed and self._connection.writing_paused:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._connection.wait_writable(waiter)
+            await waiter
+
+    def on_writable(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        """Call `pause` when the client reads too slowly and `resume` when it has caught up: `drain` for callbacks."""
+        self._hooked = True
+        self._pause_writer = pause
+        self._resume_writer = resume
+        if self._connection.writing_paused and not self.closed:
+            pause()
+
+    def writable(self, yes: bool) -> None:
+        """Pass on from the connection whether the client keeps up."""
+        callback = self._resume_writer if yes else self._pause_writer
+        if callback is not None and not self.closed:
+            callback()
+
+    def leave(self) -> None:
+        """Take from the connection that no answer can be given any more; tells the application once."""
+        if self.closed:
+            return
+        self.closed = True
+        callbacks = self._disconnect
+        self._forget()
+        for callback in callbacks or ():
+            self._connection.guarded(callback)
+
+    def _connection_field(self) -> bytes:
+        if not self.keep_alive or self._connection.closing_soon:
+            self.keep_alive = False
+            return CLOSE
+        return KEEP_ALIVE if self._http10 else b""
+
+    def _complete(self) -> None:
+        self.closed = True
+        self._forget()
+        self._connection.answered(self)
+
+    def _forget(self) -> None:
+        """Drop what refers to the application: closures over this exchange would be a cycle for the collector."""
+        self._disconnect = self._done = self._chunk = self._end = self._pause_writer = self._resume_writer = None
+        self._first = self._rest = None
+
+
+App = Callable[[Exchange], None]

@@ -1,0 +1,71 @@
+"""The bytes of an answer's head. The part that answers share (status line, date, content type) is kept for a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from time import time
+
+Header = tuple[bytes, bytes]
+
+REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
+CLOSE = b"connection: close\r\n"
+KEEP_ALIVE = b"connection: keep-alive\r\n"
+
+# The transport's own: it knows the framing and the life of the connection, an application or a proxied answer does not.
+OWN_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"})
+
+_MAX_PREFIXES = 64
+
+
+def field_lines(headers: Iterable[Header]) -> bytes:
+    """Header fields as bytes, without the transport's own ones.
+
+    Raises:
+        ValueError: a name or value holds CR, LF or NUL and would end the field early.
+    """
+    lines = []
+    for name, value in headers:
+        if name.lower() in OWN_HEADERS:
+            continue
+        line = b"%b: %b" % (name, value)
+        if b"\n" in line or b"\r" in line or b"\0" in line:
+            raise ValueError(f"header {name!r}: CR, LF and NUL cannot be part of a field")
+        lines.append(line)
+    return b"\r\n".join(lines) + b"\r\n" if lines else b""
+
+
+def bodiless(status: int) -> bool:
+    """Whether an answer of this status has neither body nor length (RFC 9110, sections 15.2, 15.3.5, 15.4.5)."""
+    return status < 200 or status == 204 or status == 304
+
+
+class HeadWriter:
+    """Writes heads; one per server, so that the cached second is shared by its connections."""
+
+    __slots__ = ("_fresh_until", "_prefixes")
+
+    def __init__(self) -> None:
+        self._prefixes: dict[tuple[int, bytes], bytes] = {}
+        self._fresh_until = 0.0
+
+    def prefix(self, status: int, content_type: bytes) -> bytes:
+        """Status line, date and content type (none if empty), up to and with the last CRLF."""
+        now = time()
+        if now >= self._fresh_until or len(self._prefixes) >= _MAX_PREFIXES:
+            self._prefixes.clear()
+            self._fresh_until = int(now) + 1.0
+        found = self._prefixes.get((status, content_type))
+        if found is None:
+            found = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (
+                status,
+                REASONS.get(status, b"Unknown"),
+                formatdate(now, usegmt=True).encode("ascii"),
+            )
+            if content_type:
+                found += field_lines([(b"content-type", content_type)])
+            self._prefixes[status, content_type] = found
+        return found

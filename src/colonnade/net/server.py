@@ -1,0 +1,206 @@
+"""Listening: sockets in, connections out, one clock for all of them, and an end that loses nothing.
+
+A timer per request would cost more than the request. One sweep per server looks at every connection instead, so a
+timeout fires up to an eighth late, and an idle server keeps no timer at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl as tls
+import stat
+from time import monotonic
+
+from colonnade.net.connection import Connection
+from colonnade.net.exchange import App
+from colonnade.net.head import HeadWriter
+from colonnade.net.limits import Limits
+from colonnade.net.peek import PeekingListener
+
+_BACKLOG = 1024
+
+
+class HttpServer:
+    """An HTTP/1.1 server for one application on any number of listening sockets.
+
+    With `ssl` every connection is TLS; with `ssl_optional` too, a port takes TLS and plain HTTP, told apart by the
+    first byte. Must be used from one running event loop.
+
+    Attributes:
+        active: requests that are with the application now.
+        draining: the server ends; every answer is its connection's last.
+
+    Example:
+        server = HttpServer(lambda exchange: exchange.reply(200, b"{}"))
+        port = await server.listen_tcp("127.0.0.1", 0)
+        ...
+        await server.drain(30.0)
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        limits: Limits | None = None,
+        ssl: tls.SSLContext | None = None,
+        ssl_optional: bool = False,
+    ) -> None:
+        if ssl_optional and ssl is None:
+            raise ValueError("ssl_optional needs ssl")
+        self.app = app
+        self.limits = limits or Limits()
+        self.heads = HeadWriter()
+        self.active = 0
+        self.draining = False
+        self._ssl = ssl
+        self._ssl_optional = ssl_optional
+        self._connections: set[Connection] = set()
+        self._listeners: list[tuple[socket.socket, asyncio.Server | PeekingListener]] = []
+        self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """Open connections, idle ones included."""
+        return len(self._connections)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The listening sockets, to be handed to another process."""
+        return [sock for sock, _ in self._listeners]
+
+    async def listen_tcp(self, host: str, port: int) -> int:
+        """Listen on a TCP port (0 picks a free one) and return its number.
+
+        Raises:
+            OSError: the address is taken or not ours.
+        """
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            await self.listen_socket(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return int(sock.getsockname()[1])
+
+    async def listen_unix(self, path: str) -> None:
+        """Listen on a Unix socket. A socket file that nobody listens on any more is replaced.
+
+        Raises:
+            OSError: the path is too long, or something else lies there.
+        """
+        try:
+            if stat.S_ISSOCK(os.stat(path).st_mode) and not _listened(path):
+                os.unlink(path)
+        except FileNotFoundError:
+            pass
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(path)
+            await self.listen_socket(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def listen_socket(self, sock: socket.socket) -> None:
+        """Accept on a bound socket, which the server owns from here on."""
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        sock.listen(_BACKLOG)
+        listener: asyncio.Server | PeekingListener
+        if self._ssl_optional and self._ssl is not None:
+            listener = PeekingListener(sock, self._connection, self._ssl, self.limits.read_timeout)
+        else:
+            # The loop gets a duplicate: closing it must not close what `drain` still accepts from.
+            create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+            listener = await create(
+                self._connection,
+                sock=sock.dup(),
+                ssl=self._ssl,
+                ssl_handshake_timeout=self.limits.read_timeout if self._ssl else None,
+                backlog=_BACKLOG,
+            )
+        self._listeners.append((sock, listener))
+
+    async def drain(self, grace: float) -> None:
+        """Stop accepting, let requests in flight end, then cut what is left after `grace` seconds.
+
+        Connections that wait in the accept queue are taken and answered first: their clients believe to be connected.
+        """
+        self.draining = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        listeners, self._listeners = self._listeners, []
+        peekings = [listener for _, listener in listeners if isinstance(listener, PeekingListener)]
+        for sock, listener in listeners:
+            listener.close()
+            await self._accept_rest(sock)
+            sock.close()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.sleep(0)  # requests that have arrived are read before their connections count as idle
+                await asyncio.sleep(0)
+                while self._connections or any(peeking.busy for peeking in peekings):
+                    for connection in list(self._connections):
+                        connection.close_idle()
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            for connection in list(self._connections):
+                connection.abort()
+            await asyncio.sleep(0)
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+    async def _accept_rest(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = sock.accept()
+            except OSError:
+                return
+            try:
+                await loop.connect_accepted_socket(
+                    self._connection, accepted, ssl=None if self._ssl_optional else self._ssl
+                )
+            except OSError:
+                accepted.close()
+
+    # Called by connections.
+
+    def opened(self, connection: Connection) -> None:
+        """Take up a connection."""
+        self._connections.add(connection)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(self.limits.sweep_period, self._check_all)
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        self._connections.discard(connection)
+
+    def _connection(self) -> Connection:
+        return Connection(self)
+
+    def _check_all(self) -> None:
+        self._sweep = None
+        if not self._connections:
+            return
+        now = monotonic()
+        for connection in list(self._connections):
+            connection.check(now)
+        self._sweep = asyncio.get_running_loop().call_later(self.limits.sweep_period, self._check_all)
+
+
+def _listened(path: str) -> bool:
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) in (0, errno.EAGAIN)

@@ -1,0 +1,225 @@
+"""One connection to a peer: the bytes of one answer at a time, to the call that waits for it.
+
+The parser does not know what was asked, so what depends on it is decided here: an answer to HEAD ends with its head,
+and an answer without a length ends with the connection (RFC 9112, section 6.3). A connection is pooled only if answer
+and request both ended cleanly and nothing came after them; a peer that sends more than it was asked for is not spoken
+to again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from colonnade.errors import BadUpstream
+from colonnade.net.head import Header
+
+if TYPE_CHECKING:
+    from colonnade.net.call import Call
+    from colonnade.net.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+_MAX_FIELDS = 1000
+
+
+class _Excess(Exception):
+    """The head of the answer is larger than the bound, or an answer came that nobody asked for."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection of an `Upstream`, with at most one call on it."""
+
+    __slots__ = (
+        "_call",
+        "_complete",
+        "_fields",
+        "_head_bytes",
+        "_in_body",
+        "_parser",
+        "_poller",
+        "_pooled",
+        "_reusable",
+        "_status",
+        "_transport",
+        "_until_close",
+        "_upstream",
+        "idle_since",
+        "writing_paused",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._parser = httptools.HttpResponseParser(self)
+        self._poller = select.poll()
+        self._call: Call | None = None
+        self._fields: list[Header] = []
+        self._head_bytes = 0
+        self._status = 0
+        self._in_body = False
+        self._until_close = False
+        self._complete = False
+        self._reusable = False
+        self.writing_paused = False
+        self.idle_since = 0.0
+
+    # Called by the upstream and the call.
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection still stands. The kernel is asked, too: it may know of a close that the event loop has
+        not come to yet, and a request that may not be sent twice would be lost on it."""
+        return not self._transport.is_closing() and not self._poller.poll(0)
+
+    def take(self, call: Call) -> None:
+        """Send a call and wait for its answer."""
+        self._call = call
+        self._complete = self._in_body = self._until_close = False
+        call.attach(self)
+
+    def send(self, parts: list[bytes]) -> None:
+        """Send bytes of the request."""
+        if len(parts) == 1:
+            self._transport.write(parts[0])
+        elif parts:
+            self._transport.writelines(parts)
+
+    def pause_reading(self) -> None:
+        """Read nothing until `resume_reading`."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._upstream.lost(self)
+        call, self._call = self._call, None
+        if call is None:
+            return
+        if self._until_close and exc is None:
+            call.ended()
+        elif call.answered:
+            call.broken(BadUpstream("The upstream server broke off its answer."), True)
+        else:
+            call.broken(BadUpstream("The upstream server closed the connection without an answer."), True)
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+        if self._call is not None:
+            self._call.writable(False)
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        if self._call is not None:
+            self._call.writable(True)
+
+    def data_received(self, data: bytes) -> None:
+        call = self._call
+        if call is None or call.closed:
+            self._transport.abort()
+            return
+        call.answered = True
+        if not self._in_body:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._broken_off(error)
+            return
+        if self._complete:
+            self._release(call)
+        elif not self._in_body and self._head_bytes > self._upstream.header_bytes:
+            self._broken_off(_Excess())
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise _Excess
+        self._fields = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            return  # a trailer field
+        self._fields.append((name.lower(), value))
+        if len(self._fields) > _MAX_FIELDS:
+            raise _Excess
+
+    def on_headers_complete(self) -> None:
+        call = self._call
+        status = self._parser.get_status_code()
+        if call is None or status < 200:
+            return
+        if self._complete:
+            raise _Excess
+        fields = self._fields
+        self._in_body = True
+        self._head_bytes = 0
+        self._status = status
+        names = {name for name, _ in fields}
+        if call.method == b"HEAD" or status in (204, 304):
+            closing = any(name == b"connection" and b"close" in value.lower() for name, value in fields)
+            self._reusable = self._parser.get_http_version() == "1.1" and not closing
+        else:
+            self._until_close = b"content-length" not in names and b"transfer-encoding" not in names
+            self._reusable = self._parser.should_keep_alive()
+        if not call.closed:
+            call.receiver.head(status, fields)
+        if call.method == b"HEAD":
+            self._complete = True
+
+    def on_body(self, data: bytes) -> None:
+        call = self._call
+        if self._complete:
+            raise _Excess
+        if call is not None and not call.closed:
+            call.receiver.chunk(data)
+
+    def on_message_complete(self) -> None:
+        if self._in_body and not self._until_close:
+            self._complete = True
+
+    # Inside.
+
+    def _release(self, call: Call) -> None:
+        self._call = None
+        if call.method == b"HEAD":
+            self._parser = httptools.HttpResponseParser(self)  # the old one waits for the body
+        if self._reusable and call.finished and not self._transport.is_closing():
+            self._in_body = False
+            self._transport.resume_reading()
+            self._upstream.release(self)
+        else:
+            self._transport.close()
+        call.ended()
+
+    def _broken_off(self, error: Exception) -> None:
+        call, self._call = self._call, None
+        self._transport.abort()
+        if call is None:
+            return
+        cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
+        if cause is not None and not isinstance(cause, _Excess):
+            logger.error("a receiver failed", exc_info=cause)
+            call.broken(BadUpstream("The answer of the upstream server could not be passed on."), True)
+        else:
+            call.broken(BadUpstream("The upstream server sent a malformed or oversized answer."), True)

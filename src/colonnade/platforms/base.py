@@ -1,0 +1,156 @@
+"""The contract between the control plane and the place where replicas run.
+
+A platform is level-triggered from the outside: the control plane says what shall run, reads states, and is told only
+that something about a key changed. So a restarted control plane, which has missed changes, works like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from colonnade import defaults
+
+PROBE_TIMEOUT = 2.0
+PROBE_FAILURES = 3
+
+ProbeKind = Literal["http", "tcp", "exec", "none"]
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """How to ask a replica whether it is ready.
+
+    Attributes:
+        kind: `http` asks `paths`, `tcp` opens a connection, `exec` runs `command`; with `none` a living one is ready.
+        address: `unix:/path` or `host:port`, for `http` and `tcp`.
+        paths: asked in order; a path unknown to the replica (404, 405, 501) passes the question to the next one.
+        command: for `exec`; exit code 0 means ready.
+        timeout: seconds one question may take.
+        failures: failed questions in a row after which a ready replica is no longer ready.
+        initial_delay: seconds from the start of the process to the first question.
+    """
+
+    kind: ProbeKind = "none"
+    address: str = ""
+    paths: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    timeout: float = PROBE_TIMEOUT
+    failures: int = PROBE_FAILURES
+    initial_delay: float = 0.0
+
+
+class ReplicaSpec(msgspec.Struct, frozen=True):
+    """One replica to run.
+
+    Attributes:
+        name: the pod's name, unique in its namespace.
+        argv: program and arguments, nothing left to expand.
+        env: added to the clean part of the platform's own environment.
+        cwd: working directory, or None for the replica's own folder.
+        http: where it will speak HTTP/1.1: `unix:/path` or `host:port`.
+        grpc: where it will speak gRPC, or None.
+        grace: seconds from SIGTERM to SIGKILL.
+        termination: file the replica may write before it fails: JSON `{"reason", "message", "location", "exitCode"}`.
+    """
+
+    name: str
+    namespace: str
+    argv: tuple[str, ...]
+    http: str
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    probe: Probe = Probe()
+    grpc: str | None = None
+    grace: float = defaults.GRACE_PERIOD
+    termination: str | None = None
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+class Termination(msgspec.Struct, frozen=True, rename="camel"):
+    """What a replica wrote about its own end."""
+
+    reason: str = ""
+    message: str = ""
+    location: str = ""
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """What is known about one replica now.
+
+    Attributes:
+        pid: process id, also of the process group; None if the process never came to life.
+        started: Unix time of the start.
+        finished: Unix time at which the end was seen, or None while it runs.
+        exit_code: None while it runs, when a signal ended it, and when the process was adopted and left no word.
+        signal: the signal that ended it, or None.
+        ready: whether the last probes say that it takes requests.
+        ready_since: Unix time since which it is ready, or None.
+        reason: why it is not ready, in words.
+        termination: what the replica wrote about its end, if it did.
+    """
+
+    spec: ReplicaSpec
+    pid: int | None
+    started: float
+    running: bool
+    finished: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    ready: bool = False
+    ready_since: float | None = None
+    reason: str = ""
+    termination: Termination | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPaths:
+    """Files with a replica's output, stdout and stderr merged in order. Either may not exist."""
+
+    current: Path
+    previous: Path
+
+
+class Platform(Protocol):
+    """Where replicas run. Keys are `namespace/name`."""
+
+    async def adopt(self) -> None:
+        """Take over what an earlier control plane left running, and end what nobody knows. Call once, first."""
+
+    async def start(self, spec: ReplicaSpec) -> None:
+        """Start a replica that does not run.
+
+        Raises:
+            errors.AlreadyExists: a process of this key runs.
+            errors.LoadFailed: the program cannot be started; the message names it.
+        """
+
+    async def stop(self, key: str, grace: float | None = None) -> None:
+        """End a replica: SIGTERM, then SIGKILL after `grace` seconds (default: the spec's). Its output stays."""
+
+    async def forget(self, key: str) -> None:
+        """Remove what is kept of a replica that does not run: state, output, files."""
+
+    def get(self, key: str) -> ReplicaState | None:
+        """The state of one replica, or None if the platform knows nothing of it."""
+
+    def list(self) -> list[ReplicaState]:
+        """The states of all known replicas."""
+
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call `callback(key)` after each change of a replica's state; the result ends the subscription."""
+
+    def folder(self, key: str) -> Path:
+        """The replica's own folder, which exists while the platform knows the replica."""
+
+    def log_paths(self, key: str) -> LogPaths:
+        """Where the output of a replica lies."""

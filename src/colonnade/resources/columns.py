@@ -1,0 +1,259 @@
+"""Table output: which columns each kind shows, and the values of an object's row.
+
+`kubectl get` prints what the server answers. Columns of an InferenceService are KServe's printer columns; the core
+kinds show what Kubernetes shows for them (`pkg/printers/internalversion`). Ages are written as kubectl writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from colonnade.resources.kinds import Kind
+
+Cell = str | int | None
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its heading, its OpenAPI type and format; priority 1 is shown by `-o wide` only."""
+
+    name: str
+    type: str
+    description: str
+    format: str = ""
+    priority: int = 0
+
+
+_NAME = Column("Name", "string", "Name of the object, unique in its namespace.", "name")
+_AGE = Column("Age", "string", "Time since the object was created.")
+
+INFERENCE_SERVICE = (
+    _NAME,
+    Column("URL", "string", "URL of the service."),
+    Column("Ready", "string", "Whether the service takes requests."),
+    Column("Prev", "integer", "Percent of traffic of the previous revision."),
+    Column("Latest", "integer", "Percent of traffic of the latest revision."),
+    Column("PrevRolledoutRevision", "string", "The previous revision."),
+    Column("LatestReadyRevision", "string", "The latest revision that is ready."),
+    _AGE,
+)
+NAMESPACE = (_NAME, Column("Status", "string", "Phase of the namespace."), _AGE)
+POD = (
+    _NAME,
+    Column("Ready", "string", "Containers that are ready, of all."),
+    Column("Status", "string", "State of the replica."),
+    Column("Restarts", "string", "Restarts, and when the last one was."),
+    _AGE,
+    Column("IP", "string", "Address of the replica.", priority=1),
+    Column("Node", "string", "Machine that it runs on.", priority=1),
+    Column("Nominated Node", "string", "Machine that it waits for.", priority=1),
+    Column("Readiness Gates", "string", "Further conditions that hold, of all.", priority=1),
+)
+EVENT = (
+    Column("Last Seen", "string", "Time since it last happened."),
+    Column("Type", "string", "Normal or Warning."),
+    Column("Reason", "string", "CamelCase cause."),
+    Column("Object", "string", "The object it is about."),
+    Column("Subobject", "string", "Part of the object.", priority=1),
+    Column("Source", "string", "Who reported it.", priority=1),
+    Column("Message", "string", "What happened."),
+    Column("First Seen", "string", "Time since it first happened.", priority=1),
+    Column("Count", "string", "How often it happened.", priority=1),
+    Column("Name", "string", "Name of the event.", "name", 1),
+)
+CONFIG_MAP = (_NAME, Column("Data", "string", "Number of values."), _AGE)
+SECRET = (
+    _NAME,
+    Column("Type", "string", "Use of the secret."),
+    Column("Data", "string", "Number of values."),
+    _AGE,
+)
+
+
+def columns(kind: Kind) -> tuple[Column, ...]:
+    """The columns of a kind's table."""
+    return kind.columns
+
+
+def cells(kind: Kind, obj: Object, now: datetime) -> list[Cell]:
+    """One row of a kind's table, in the order of `columns`; None is a blank cell.
+
+    Args:
+        kind: one of `kinds.KINDS`.
+        obj: an object of that kind; what it lacks leaves cells blank.
+        now: an aware time, from which ages are counted.
+    """
+    return _ROWS[kind.kind](obj, now)
+
+
+def duration(seconds: float) -> str:
+    """A span as kubectl writes it: `5s`, `5m10s`, `3h5m`, `3d`, `2y10d` (Kubernetes' `duration.HumanDuration`)."""
+    total = int(seconds)
+    if total < -1:
+        return "<invalid>"
+    if total < 0:
+        return "0s"
+    minutes, hours, days = total // 60, total // 3600, total // 86400
+    if total < 120:
+        return f"{total}s"
+    if minutes < 10:
+        return _pair(minutes, "m", total % 60, "s")
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return _pair(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return _pair(days, "d", hours % 24, "h")
+    if days < 365 * 2:
+        return f"{days}d"
+    if days < 365 * 8:
+        return _pair(days // 365, "y", days % 365, "d")
+    return f"{days // 365}y"
+
+
+def _pair(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+
+
+def age(timestamp: object, now: datetime) -> str:
+    """Time since an RFC 3339 timestamp, or `<unknown>`."""
+    if not isinstance(timestamp, str):
+        return "<unknown>"
+    try:
+        then = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return "<unknown>"
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return duration((now - then).total_seconds())
+
+
+def _dig(obj: object, *path: str) -> Any:
+    for name in path:
+        obj = obj.get(name) if isinstance(obj, Mapping) else None
+    return obj
+
+
+def _objects(value: object) -> list[Object]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, bool) or value is None:
+        return None if value is None else str(value).lower()
+    return value if isinstance(value, str | int) else str(value)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _name(obj: Object) -> str:
+    return _text(_dig(obj, "metadata", "name"))
+
+
+def _created(obj: Object, now: datetime) -> str:
+    return age(_dig(obj, "metadata", "creationTimestamp"), now)
+
+
+def _inference_service(obj: Object, now: datetime) -> list[Cell]:
+    conditions = _objects(_dig(obj, "status", "conditions"))
+    traffic = _objects(_dig(obj, "status", "components", "predictor", "traffic"))
+    ready: Object = next((item for item in conditions if item.get("type") == "Ready"), {})
+    prev: Object = next((item for item in traffic if item.get("tag") == "prev"), {})
+    latest: Object = next((item for item in traffic if item.get("latestRevision") is True), {})
+    return [
+        _name(obj),
+        _cell(_dig(obj, "status", "url")),
+        _cell(ready.get("status")),
+        _cell(prev.get("percent")),
+        _cell(latest.get("percent")),
+        _cell(prev.get("revisionName")),
+        _cell(latest.get("revisionName")),
+        _created(obj, now),
+    ]
+
+
+def _namespace(obj: Object, now: datetime) -> list[Cell]:
+    return [_name(obj), _cell(_dig(obj, "status", "phase")), _created(obj, now)]
+
+
+def _pod(obj: Object, now: datetime) -> list[Cell]:
+    statuses = _objects(_dig(obj, "status", "containerStatuses"))
+    containers = _objects(_dig(obj, "spec", "containers"))
+    ready = sum(status.get("ready") is True for status in statuses)
+    restarts = sum(count for status in statuses if isinstance(count := status.get("restartCount"), int))
+    ended = [_text(_dig(status, "lastState", "terminated", "finishedAt")) for status in statuses]
+    since = f" ({age(max(ended), now)} ago)" if restarts and any(ended) else ""
+    return [
+        _name(obj),
+        f"{ready}/{len(containers)}",
+        _pod_state(obj, statuses),
+        f"{restarts}{since}",
+        _created(obj, now),
+        _text(_dig(obj, "status", "podIP")) or "<none>",
+        _text(_dig(obj, "spec", "nodeName")) or "<none>",
+        _text(_dig(obj, "status", "nominatedNodeName")) or "<none>",
+        "<none>",
+    ]
+
+
+def _pod_state(obj: Object, statuses: list[Object]) -> str:
+    if _dig(obj, "metadata", "deletionTimestamp"):
+        return "Terminating"
+    for status in statuses:
+        if waiting := _text(_dig(status, "state", "waiting", "reason")):
+            return waiting
+        ended = _dig(status, "state", "terminated")
+        if isinstance(ended, Mapping):
+            return _text(ended.get("reason")) or f"ExitCode:{ended.get('exitCode', 0)}"
+    return _text(_dig(obj, "status", "reason")) or _text(_dig(obj, "status", "phase")) or "Unknown"
+
+
+def _event(obj: Object, now: datetime) -> list[Cell]:
+    first = obj.get("firstTimestamp") or obj.get("eventTime")
+    last = _dig(obj, "series", "lastObservedTime") or obj.get("lastTimestamp") or first
+    about = _dig(obj, "involvedObject")
+    target = "/".join(part for part in (_text(_dig(about, "kind")).lower(), _text(_dig(about, "name"))) if part)
+    source = [_text(_dig(obj, "source", "component")) or _text(obj.get("reportingComponent"))]
+    source.append(_text(_dig(obj, "source", "host")))
+    return [
+        age(last, now),
+        _cell(obj.get("type")),
+        _cell(obj.get("reason")),
+        target,
+        _text(_dig(about, "fieldPath")),
+        ", ".join(part for part in source if part),
+        _text(obj.get("message")).strip(),
+        age(first, now),
+        _cell(_dig(obj, "series", "count") or obj.get("count") or 1),
+        _name(obj),
+    ]
+
+
+def _count(*values: object) -> int:
+    return sum(len(value) for value in values if isinstance(value, Mapping))
+
+
+def _config_map(obj: Object, now: datetime) -> list[Cell]:
+    return [_name(obj), _count(obj.get("data"), obj.get("binaryData")), _created(obj, now)]
+
+
+def _secret(obj: Object, now: datetime) -> list[Cell]:
+    return [_name(obj), _text(obj.get("type")) or "Opaque", _count(obj.get("data")), _created(obj, now)]
+
+
+_ROWS: dict[str, Callable[[Object, datetime], list[Cell]]] = {
+    "InferenceService": _inference_service,
+    "Namespace": _namespace,
+    "Pod": _pod,
+    "Event": _event,
+    "ConfigMap": _config_map,
+    "Secret": _secret,
+}

@@ -1,0 +1,91 @@
+"""Defaults, as KServe's mutating webhook sets them on an InferenceService.
+
+The ten framework keys become `model`; protocols that KServe presumes are written down; a custom component's container
+gets its name and KServe's default resources. Source: KServe's `inference_service_defaults.go`; the resource amounts are
+those of KServe's shipped configuration (cpu 1, memory 2Gi, request = limit). KServe sets default resources on custom
+containers only: a model form takes the amounts of its runtime, so nothing is written there. `minReplicas` is not
+written either: its default is presumed by whoever reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colonnade.resources.inferenceservice import GROUP, KIND
+from colonnade.resources.served import LEGACY_KEYS, SERVING_CONTAINER
+
+_V2_KEYS = ("triton", "onnx", "huggingface")
+_V2_FORMATS = ("triton", "vLLM")
+_RESOURCES = {"cpu": "1", "memory": "2Gi"}
+
+
+def default(obj: dict[str, Any]) -> dict[str, Any]:
+    """The object with defaults filled in; the given one is not changed, and a second pass changes nothing.
+
+    Parts without defaults are shared with the given object. What is malformed is left as it is, for validation to name.
+    """
+    if obj.get("kind") != KIND or not str(obj.get("apiVersion")).startswith(f"{GROUP}/"):
+        return obj
+    spec = obj.get("spec")
+    if not isinstance(spec, dict):
+        return obj
+    filled = dict(spec)
+    for name in ("predictor", "transformer", "explainer"):
+        component = spec.get(name)
+        if isinstance(component, dict):
+            if name == "predictor":
+                component = _with_protocol(_with_model(component))
+            filled[name] = _with_container(component)
+    return {**obj, "spec": filled}
+
+
+def _with_model(predictor: dict[str, Any]) -> dict[str, Any]:
+    """A single framework key becomes `model`, in its place."""
+    given = [key for key in LEGACY_KEYS if predictor.get(key) is not None]
+    if len(given) != 1 or predictor.get("model") is not None or not isinstance(predictor[given[0]], dict):
+        return predictor
+    key = given[0]
+    model = {"modelFormat": {"name": key}} | {
+        name: value for name, value in predictor[key].items() if name != "modelFormat"
+    }
+    if key in _V2_KEYS and model.get("protocolVersion") is None:
+        model["protocolVersion"] = "v2"
+    others = ((name, value) for name, value in predictor.items() if name != "model")
+    return {"model" if name == key else name: model if name == key else value for name, value in others}
+
+
+def _with_protocol(predictor: dict[str, Any]) -> dict[str, Any]:
+    """Formats that speak V2 only get it written down."""
+    model = predictor.get("model")
+    if not isinstance(model, dict) or model.get("protocolVersion") is not None:
+        return predictor
+    form = model.get("modelFormat")
+    if isinstance(form, dict) and form.get("name") in _V2_FORMATS:
+        return {**predictor, "model": {**model, "protocolVersion": "v2"}}
+    return predictor
+
+
+def _with_container(component: dict[str, Any]) -> dict[str, Any]:
+    """The serving container of a custom component gets its name and its resources."""
+    containers = component.get("containers")
+    if any(component.get(key) is not None for key in ("model", "art", *LEGACY_KEYS)):
+        return component
+    if not isinstance(containers, list) or not containers or not isinstance(containers[0], dict):
+        return component
+    first = {**containers[0], "resources": _with_amounts(containers[0].get("resources"))}
+    if len(containers) == 1 or not first.get("name"):
+        first = {**first, "name": SERVING_CONTAINER}
+    return {**component, "containers": [first, *containers[1:]]}
+
+
+def _with_amounts(resources: Any) -> Any:
+    if resources is None:
+        resources = {}
+    if not isinstance(resources, dict):
+        return resources
+    filled = dict(resources)
+    for part in ("limits", "requests"):
+        amounts = filled.get(part)
+        if amounts is None or isinstance(amounts, dict):
+            filled[part] = {**_RESOURCES, **(amounts or {})}
+    return filled

@@ -1,0 +1,137 @@
+"""What this version serves, as far as a manifest can tell: formats, storage, images; and the rulings that follow.
+
+The runtimes and the storage lie above this room, so the facts stand here as data and the rooms' tests hold them against
+the catalogue. Rulings by value are pure functions: the value and the object that holds it in, a ruling out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, NOT_RUN, RUNS, Ruling
+
+SERVING_CONTAINER = "kserve-container"
+TRANSFORMER_CONTAINER = "transformer-container"
+
+FORMATS = ("sklearn", "xgboost", "lightgbm", "onnx", "python")
+RUNTIMES = (
+    "kserve-sklearnserver",
+    "kserve-xgbserver",
+    "kserve-lgbserver",
+    "kserve-mlserver",
+    "kserve-tritonserver",
+    "kserve-predictiveserver",
+    *(f"colonnade-{name}" for name in FORMATS),
+)
+IMAGES = ("sklearnserver", "xgbserver", "lgbserver", "predictiveserver", "mlserver")
+SCHEMES = ("file", "http", "https")
+
+_FORMATS_TEXT = ", ".join(FORMATS)
+
+
+def scheme_of(uri: str) -> str:
+    """The part before `://`, or nothing for a path."""
+    head, separator, _ = uri.partition("://")
+    return head.lower() if separator else ""
+
+
+def storage_uri(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """Paths, `file://` and `http(s)://` are fetched; KServe's other schemes are not yet."""
+    scheme = scheme_of(value) if isinstance(value, str) else ""
+    if scheme in ("", *SCHEMES):
+        return Ruling(RUNS)
+    return Ruling(CLUSTER_ONLY, f"{scheme}:// is {NOT_RUN}; use a path, file://, http:// or https://")
+
+
+def framework(key: str) -> Ruling | None:
+    """Whether a model of this format is served; None if so, since then its fields have rulings of their own."""
+    if key in FORMATS:
+        return None
+    return Ruling(CLUSTER_ONLY, f"no runtime for model format '{key}' in this version; it serves {_FORMATS_TEXT}")
+
+
+def model(value: Any, _: Mapping[str, Any]) -> Ruling | None:
+    """The model form stands or falls with its format."""
+    named = value.get("modelFormat") if isinstance(value, dict) else None
+    name = named.get("name") if isinstance(named, dict) else None
+    return framework(name) if isinstance(name, str) else None
+
+
+def runtime(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """A built-in runtime stands in for KServe's of the same name; others are ServingRuntimes of a cluster."""
+    if value in RUNTIMES:
+        return Ruling(EMULATED, "Colonnade's built-in runtime of the format serves under this name")
+    return Ruling(
+        CLUSTER_ONLY, f"ServingRuntimes are {NOT_RUN}; leave it out to get the built-in runtime of the format"
+    )
+
+
+def protocol_version(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """A replica speaks every protocol that it has at once, so the choice is always met."""
+    if value in ("v1", "v2", "grpc-v2"):
+        return Ruling(RUNS, "V1, V2 and gRPC are all served at once")
+    return Ruling(CLUSTER_ONLY, f"{value} is {NOT_RUN}; use v1, v2 or grpc-v2")
+
+
+def min_replicas(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """The fixed number of replicas."""
+    if value == 0:
+        return Ruling(EMULATED, f"scale to zero is {NOT_RUN}: treated as 1")
+    return Ruling(RUNS, "the fixed number of replicas")
+
+
+def image_name(reference: str) -> str:
+    """The last part of an image's repository: `docker.io/kserve/sklearnserver:v1@sha256:…` is `sklearnserver`."""
+    return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def is_known_image(reference: str) -> bool:
+    """Whether a built-in runtime stands in for the image."""
+    return image_name(reference).removeprefix("kserve-") in IMAGES
+
+
+def image(value: Any, container: Mapping[str, Any]) -> Ruling:
+    """KServe's images of served formats are replaced by the built-in runtime; others need a command to run here."""
+    if container.get("command"):
+        return Ruling(EMULATED, "the command runs as a local process, without the image")
+    if isinstance(value, str) and is_known_image(value):
+        return Ruling(EMULATED, "replaced by Colonnade's built-in runtime")
+    return Ruling(CLUSTER_ONLY, "needs a container engine; give a `command` that runs on this machine")
+
+
+def main_container(containers: list[Any]) -> Any:
+    """The container that serves: the one named `kserve-container`, or else the first (KServe's rule)."""
+    for candidate in containers:
+        if isinstance(candidate, dict) and candidate.get("name") == SERVING_CONTAINER:
+            return candidate
+    return containers[0] if containers else None
+
+
+def container(value: Any, component: Mapping[str, Any]) -> Ruling | None:
+    """Only the main container of a component runs; with a model form beside it, none does."""
+    containers = component.get("containers")
+    if _has_framework(component):
+        return Ruling(CLUSTER_ONLY, f"containers beside a model are {NOT_RUN}: only the model is served")
+    if isinstance(containers, list) and main_container(containers) is value:
+        return None
+    return Ruling(CLUSTER_ONLY, f"further containers are {NOT_RUN}: a service with more than one is refused")
+
+
+def _has_framework(component: Mapping[str, Any]) -> bool:
+    return "model" in component or any(key in component for key in LEGACY_KEYS)
+
+
+LEGACY_KEYS = (
+    "sklearn",
+    "xgboost",
+    "tensorflow",
+    "pytorch",
+    "triton",
+    "onnx",
+    "huggingface",
+    "pmml",
+    "lightgbm",
+    "paddle",
+)
+"""The framework keys that KServe's webhook rewrites to `model`, in the order of KServe's struct."""

@@ -1,0 +1,82 @@
+"""What makes the hosted model: an artefact through its runtime, or a class or instance from a user's script.
+
+A loader runs on the model's own worker thread, so that a framework sees one thread from load to the last predict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import os
+from collections.abc import Coroutine
+
+from colonnade.errors import LoadFailed
+from colonnade.model.contract import Model
+from colonnade.runtimes import catalogue
+from colonnade.runtimes.base import LoadOptions
+from colonnade.server.arguments import Arguments
+from colonnade.server.repository import Loader
+
+_USER_CODE = "python"  # the runtime whose models users write
+
+
+def from_artefact(arguments: Arguments, loop: asyncio.AbstractEventLoop) -> Loader:
+    """A loader of the artefact that the arguments name.
+
+    The loader raises LoadFailed, or InvalidInput for an artefact of no known kind, or what the user's `load` raised.
+
+    Args:
+        arguments: the replica's.
+        loop: runs a `load` that is a coroutine function, so that what it opens belongs to the loop that serves.
+    """
+
+    def load() -> Model:
+        path = arguments.model_dir
+        name = catalogue.detect(path) if arguments.runtime == "auto" else arguments.runtime
+        env = dict(os.environ)
+        if arguments.threads is not None:
+            env["OMP_NUM_THREADS"] = str(arguments.threads)
+        options = LoadOptions(arguments.trust_code, env)
+        model = catalogue.runtime(name).load(arguments.model_name, path, options)
+        return _complete(model, loop, trusted=name != _USER_CODE)
+
+    return load
+
+
+def from_code(model: Model | type[Model], arguments: Arguments, loop: asyncio.AbstractEventLoop) -> Loader:
+    """A loader of a user's class, made anew for each load, or of an instance, copied for each load.
+
+    The loader raises what the user's code raises, or LoadFailed.
+    """
+
+    def load() -> Model:
+        made = _make(model, arguments.model_name) if isinstance(model, type) else copy.copy(model)
+        made.name = arguments.model_name
+        directory = arguments.model_dir
+        made.directory = directory.parent if directory.is_file() else directory
+        return _complete(made, loop, trusted=False)
+
+    return load
+
+
+def _make(kind: type[Model], name: str) -> Model:
+    return kind(name) if inspect.signature(kind).parameters else kind()
+
+
+def _complete(model: Model, loop: asyncio.AbstractEventLoop, *, trusted: bool) -> Model:
+    """Runs the model's `load`.
+
+    `trusted`: the model may run on the event loop if it promises to be quick (`Model.inline`). Only our own adapters
+    are: a user's model that waited there against its promise would stall every connection, and no clock of its thread
+    would show it.
+    """
+    if not model.ready:
+        result = model.load()
+        if isinstance(result, Coroutine):
+            result = asyncio.run_coroutine_threadsafe(result, loop).result()
+        if result is False:
+            raise LoadFailed(f"{type(model).__name__}.load returned False, which says that the model is not ready")
+    model.inline = model.inline and trusted
+    model.ready = True
+    return model

@@ -1,0 +1,190 @@
+"""The models of one replica by name: loaded, unloaded and exchanged while requests run.
+
+A model loads on a lane of its own, beside the one that serves. Only when it is complete does it take the place of the
+old one, in one assignment; the old one ends what it has begun and is unloaded then. So a reload that fails costs
+nothing, and a request never sees half a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from colonnade.errors import ModelNotFound, ModelNotReady, NotFound, Unavailable
+from colonnade.model.contract import Model
+from colonnade.server.execution import Execution
+from colonnade.server.lane import Lane
+from colonnade.wire import failures
+
+Loader = Callable[[], Model]  # blocking; returns a model that is ready to predict
+
+FIRST_VERSION = "1"
+
+
+class State(StrEnum):
+    """State of a model, in the words of Triton's model repository extension."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(eq=False)
+class Hosted:
+    """One name under which a model is or can be served.
+
+    Attributes:
+        name: the name that requests use.
+        loader: makes a loaded model.
+        state: what is going on.
+        reason: why it is not ready, in words fit for a client.
+        execution: the loaded model with what runs it; None while there is none.
+    """
+
+    name: str
+    loader: Loader
+    state: State = State.UNAVAILABLE
+    reason: str = "not loaded"
+    execution: Execution | None = None
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model answers now."""
+        return self.execution is not None
+
+    @property
+    def version(self) -> str:
+        """The version that answers, or would."""
+        return FIRST_VERSION if self.execution is None else self.execution.version
+
+    def serving(self, version: str | None = None) -> Execution:
+        """What runs the model, if it has the version that was asked for.
+
+        Raises:
+            ModelNotReady: it is not loaded.
+            NotFound: another version is loaded; the message names it.
+        """
+        execution = self.execution
+        if execution is None:
+            raise ModelNotReady(self.name)
+        if version and version != execution.version:
+            message = f"Model {self.name} has no version {version}; the version that is loaded is {self.version}."
+            raise NotFound(message)
+        return execution
+
+
+class Repository:
+    """The hosted models of one process. All methods belong to the event loop's thread.
+
+    Attributes:
+        hosted: models by name.
+        draining: the process is ending; nothing is ready any more.
+        on_change: called after a model's readiness or the server's has changed.
+    """
+
+    def __init__(self, max_queue: int, report: Callable[[str, str, float], None]) -> None:
+        """`max_queue`: requests that may wait for one model; `report` gets model, hook and seconds of each call."""
+        self.hosted: dict[str, Hosted] = {}
+        self.draining = False
+        self.on_change: list[Callable[[], None]] = []
+        self._max_queue = max_queue
+        self._report = report
+        self._changes: set[asyncio.Task[None]] = set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model answers and the process is not ending."""
+        return not self.draining and bool(self.hosted) and all(hosted.ready for hosted in self.hosted.values())
+
+    def add(self, name: str, loader: Loader) -> Hosted:
+        """Hosts a name; the model is not loaded yet."""
+        hosted = self.hosted[name] = Hosted(name, loader)
+        self._changed()
+        return hosted
+
+    def get(self, name: str) -> Hosted:
+        """The hosted model of that name.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        hosted = self.hosted.get(name)
+        if hosted is None:
+            raise ModelNotFound(name)
+        return hosted
+
+    async def load(self, name: str) -> None:
+        """Loads a model, or exchanges it for a newly loaded one; the old one serves meanwhile. A caller that is
+        cancelled does not break the load off.
+
+        Raises:
+            ModelNotFound: no such name is hosted.
+            Unavailable: the loader failed; the message says why in words fit for a client, `__cause__` is the error.
+        """
+        await asyncio.shield(self._own(self._load(self.get(name))))
+
+    async def unload(self, name: str) -> None:
+        """Takes a model out of service and frees it once its requests have ended. The name stays hosted.
+
+        Raises:
+            ModelNotFound: no such name is hosted.
+        """
+        await asyncio.shield(self._own(self._unload(self.get(name))))
+
+    def drain(self) -> None:
+        """Nothing is ready from now on; what runs goes on."""
+        self.draining = True
+        self._changed()
+
+    async def close(self) -> None:
+        """Unloads every model after its last request."""
+        await asyncio.gather(*self._changes, *map(self.unload, self.hosted), return_exceptions=True)
+
+    async def _load(self, hosted: Hosted) -> None:
+        async with hosted.changing:
+            before = hosted.execution
+            self._enter(hosted, State.LOADING, "loading", before)
+            lane = Lane(hosted.name, self._max_queue)
+            try:
+                model = await lane.run(hosted.loader, limited=False)
+                execution = Execution(model, lane, self._max_queue, partial(self._report, hosted.name))
+            except Exception as error:
+                lane.close()
+                cause = failures.opaque(error).message
+                self._enter(hosted, State.UNAVAILABLE if before is None else State.READY, cause, before)
+                raise Unavailable(f"Model with name {hosted.name} is not ready. {cause}") from error
+            self._enter(hosted, State.READY, "", execution)
+            if before is not None:
+                self._own(before.retire())
+
+    async def _unload(self, hosted: Hosted) -> None:
+        async with hosted.changing:
+            before = hosted.execution
+            if before is not None:
+                self._enter(hosted, State.UNLOADING, "unloading", None)
+                try:
+                    await before.retire()
+                finally:
+                    self._enter(hosted, State.UNAVAILABLE, "unloaded", None)
+
+    def _own(self, change: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return task
+
+    def _enter(self, hosted: Hosted, state: State, reason: str, execution: Execution | None) -> None:
+        hosted.state = state
+        hosted.reason = reason
+        hosted.execution = execution
+        self._changed()
+
+    def _changed(self) -> None:
+        for callback in self.on_change:
+            callback()

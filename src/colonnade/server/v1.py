@@ -1,0 +1,131 @@
+"""KServe's V1 over HTTP: predict and explain, as plain JSON, as CloudEvents, or as a stream of parts.
+
+Sources: reference sections 2.1 and 3.1. What a model returns is answered as it is: a dictionary as JSON, bytes and text
+as themselves, an async iterator part by part as it comes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from colonnade.model.binding import Operation
+from colonnade.server import answers, cloudevents
+from colonnade.server.call import Body, HttpCall
+from colonnade.server.execution import Ticket
+from colonnade.server.identity import new_id
+from colonnade.wire import v1 as codec
+from colonnade.wire import v2
+from colonnade.wire.tensors import InferRequest, InferResponse
+
+_JSON = b"application/json"
+_TEXT = b"text/plain; charset=utf-8"
+_BYTES = b"application/octet-stream"
+_STREAM = b"text/event-stream"
+
+# Bodies of these types are JSON whatever else they could be: `curl -d` sends the form type, others send none.
+_JSON_TYPES = frozenset({b"", b"application/json", b"application/x-www-form-urlencoded"})
+
+
+class V1Call(HttpCall):
+    """`POST /v1/models/{m}:predict`."""
+
+    protocol = "v1"
+
+    __slots__ = ("_event",)
+
+    _event: cloudevents.Event | None
+
+    def start(self, body: Body) -> Ticket | None:
+        headers = self.exchange.headers
+        self._event = event = cloudevents.read(headers, body)
+        if event is not None:
+            payload: Any = codec.decode(event.data)
+        elif _is_json(headers.get(b"content-type", b"")) or not self.execution.takes_bytes:
+            payload = codec.decode(body)
+        else:
+            payload = bytes(body)
+        return self.run(self.operation, payload, len(body))
+
+    @property
+    def operation(self) -> Operation:
+        """What the path asks for."""
+        return self.execution.predict
+
+    def write(self, result: Any) -> None:
+        parts = _parts(result)
+        if parts is not None:
+            self.ticket = self.execution.own(self._stream(parts))
+            return
+        body, content_type = encode(result)
+        if self._event is None:
+            self.answer([body], content_type)
+            return
+        headers, content_type, body = cloudevents.answer(
+            self._event, self.hosted.name, body, identity=new_id(), now=datetime.now(UTC), env=os.environ
+        )
+        self.answer([body], content_type, headers)
+
+    async def _stream(self, parts: AsyncIterator[Any]) -> None:
+        exchange = self.exchange
+        try:
+            async for part in parts:
+                if not exchange.started:
+                    exchange.start(200, answers.identified(exchange, ()), _STREAM)
+                exchange.write(encode_part(part))
+                await exchange.drain()
+            if not exchange.started:
+                exchange.start(200, answers.identified(exchange, ()), _STREAM)
+            exchange.finish()
+            self.close(200)
+        except Exception as error:
+            self.fail(error)
+        finally:
+            close = getattr(parts, "aclose", None)
+            if close is not None:
+                await close()
+
+
+class V1ExplainCall(V1Call):
+    """`POST /v1/models/{m}:explain`."""
+
+    __slots__ = ()
+
+    @property
+    def operation(self) -> Operation:
+        """What the path asks for."""
+        return self.execution.explain
+
+
+def encode(result: Any) -> tuple[bytes, bytes]:
+    """Body and content type of a whole answer."""
+    if isinstance(result, InferResponse):
+        return v2.encode(result, InferRequest(result.model_name, []))[1][0], _JSON
+    if isinstance(result, bytes):
+        return result, _BYTES
+    if isinstance(result, str):
+        return result.encode(errors="replace"), _TEXT
+    return codec.encode(result), _JSON
+
+
+def encode_part(part: Any) -> bytes:
+    """One part of a stream: bytes and text as they are, anything else as a server-sent event with JSON data."""
+    if isinstance(part, (bytes, bytearray, memoryview)):
+        return bytes(part)
+    if isinstance(part, str):
+        return part.encode(errors="replace")
+    return b"data: %b\n\n" % codec.encode(part)
+
+
+def _parts(result: Any) -> AsyncIterator[Any] | None:
+    """The parts of a streamed answer, which a model returns alone and its binding puts under a V1 key."""
+    if isinstance(result, dict) and len(result) == 1:
+        result = next(iter(result.values()))
+    return result if isinstance(result, AsyncIterator) else None
+
+
+def _is_json(content_type: bytes) -> bool:
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return media_type in _JSON_TYPES or media_type.endswith((b"/json", b"+json"))

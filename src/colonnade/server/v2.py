@@ -1,0 +1,52 @@
+"""Open Inference Protocol V2 over HTTP: inference. The other routes of V2 are in `routes`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colonnade.errors import InvalidInput
+from colonnade.server.call import Body, HttpCall
+from colonnade.server.execution import Ticket
+from colonnade.server.identity import new_id
+from colonnade.wire import v2 as codec
+from colonnade.wire.tensors import InferRequest
+
+HEADER_LENGTH = b"inference-header-content-length"
+_BINARY = b"application/octet-stream"
+_JSON = b"application/json"
+
+
+class V2Call(HttpCall):
+    """`POST /v2/models/{m}[/versions/{v}]/infer`."""
+
+    protocol = "v2"
+
+    __slots__ = ("_request",)
+
+    _request: InferRequest
+
+    def start(self, body: Body) -> Ticket | None:
+        headers = self.exchange.headers
+        length = headers.get(HEADER_LENGTH)
+        version = self.execution.version
+        request = codec.decode(body, None if length is None else _length(length), self.hosted.name, version)
+        if request.id is None:
+            identity = headers.get(b"x-request-id")
+            request.id = new_id() if identity is None else identity.decode("latin-1")
+        self._request = request
+        return self.run(self.execution.infer, request, len(body))
+
+    def write(self, result: Any) -> None:
+        header_length, chunks = codec.encode(result, self._request)
+        if header_length is None:
+            self.answer(chunks, _JSON)
+        else:
+            self.answer(chunks, _BINARY, [(HEADER_LENGTH, b"%d" % header_length)])
+
+
+def _length(text: bytes) -> int:
+    if not text.isdigit():
+        raise InvalidInput(
+            "header Inference-Header-Content-Length is not a whole number; send the JSON's length in bytes"
+        )
+    return int(text)

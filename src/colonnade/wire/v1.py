@@ -1,0 +1,100 @@
+"""KServe's V1 protocol: a JSON object in, a JSON object out (reference section 2.1).
+
+A request is `{"instances": [...]}` or `{"inputs": [...]}`; an object with neither goes to the model unchecked. An
+answer is whatever the model returned, so the encoder takes numpy values, bytes and data frames at any depth.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from colonnade.errors import InferenceError, InvalidInput
+from colonnade.wire.float32 import shortest
+from colonnade.wire.jsontext import Body, parse
+
+_encode = msgspec.json.Encoder().encode
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+
+
+def decode(body: Body) -> dict[str, Any]:
+    """The request's JSON object.
+
+    Raises:
+        InvalidInput: with KServe's texts, for a body that is not JSON, not an object, or whose `instances` is no list.
+    """
+    payload = parse(body, "Unrecognized request format: ")
+    if type(payload) is not dict:
+        raise InvalidInput('Unrecognized request format: expected a JSON object such as {"instances": [...]}')
+    if type(payload.get("instances", [])) is not list:
+        raise InvalidInput('Expected "instances" to be a list')
+    return payload
+
+
+def encode(payload: Any) -> bytes:
+    """The JSON of a model's answer.
+
+    numpy arrays and scalars become numbers and lists (FP32 in its shortest decimals), bytes become UTF-8 text, a data
+    frame becomes a list of rows, NaN and infinities become null, for which JSON has no number.
+
+    Raises:
+        InferenceError: the answer holds something that JSON cannot carry.
+    """
+    try:
+        return _encode(_plain(payload))
+    except RecursionError:
+        raise InferenceError("The model's answer is nested too deeply, or holds itself") from None
+    except UnicodeError:
+        raise InferenceError(
+            "The model's answer holds bytes or text that are not UTF-8; JSON cannot carry them"
+        ) from None
+    except (TypeError, ValueError, OverflowError):
+        raise InferenceError("The model's answer holds a value that JSON cannot carry") from None
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is list or kind is tuple:
+        return value if set(map(type, value)) <= _PLAIN else [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {_key(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(
+            np.array(shortest(value)).reshape(value.shape).tolist() if value.dtype == np.float32 else value.tolist()
+        )
+    if isinstance(value, np.float32):
+        return float(str(value))
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return str(bytes(value), "utf-8")
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    return _plain_frame(value)
+
+
+def _key(key: Any) -> str:
+    if type(key) is str:
+        return key
+    plain = _plain(key)
+    if isinstance(plain, float) and not math.isfinite(plain):
+        plain = None
+    return plain if isinstance(plain, str) else _encode(plain).decode()
+
+
+def _plain_frame(value: Any) -> Any:
+    pandas: Any = sys.modules.get("pandas")  # a frame can only be here if its library is
+    if pandas is not None:
+        if isinstance(value, pandas.DataFrame):
+            return _plain(value.to_dict(orient="records"))
+        if isinstance(value, (pandas.Series, pandas.Index)):
+            return _plain(value.tolist())
+        if value is pandas.NA or value is pandas.NaT:
+            return None
+    return value

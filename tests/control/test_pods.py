@@ -1,0 +1,108 @@
+"""The kubelet's part with a real store and real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from colonnade.control.events import Events
+from colonnade.control.objects import Ref
+from colonnade.control.pods import Pods
+from colonnade.control.store import Store
+from colonnade.control.workqueue import Key
+from colonnade.platforms.local import LocalPlatform
+
+KEY = Key("ns", "p")
+REF = Ref("", "pods", *KEY)
+
+
+class House:
+    """A store, a platform, and the reconciler between them, worked by hand."""
+
+    def __init__(self, folder: Path, platform: LocalPlatform, **settings: Any) -> None:
+        self.store = Store(folder / "db")
+        self.platform = platform
+        self.pods = Pods(self.store, platform, Events(self.store), folder, **settings)
+
+    def create(self, code: str, **container: Any) -> None:
+        container = {"name": "c", "command": ["python", "-c", code], **container}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"annotations": {}}, "spec": {"containers": [container]}}
+        self.store.create(REF, pod)
+
+    def container(self) -> dict[str, Any]:
+        pod = self.store.get(REF)
+        assert pod is not None
+        found: dict[str, Any] = pod["status"]["containerStatuses"][0]
+        return found
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Reconcile as a controller would, until the condition holds."""
+        async with asyncio.timeout(15):
+            while True:
+                again = await self.pods.reconcile(KEY)
+                if condition():
+                    return
+                await asyncio.sleep(min(again or 0.02, 0.02))
+
+    def reasons(self) -> set[str]:
+        return {event["reason"] for event in self.store.list("", "events")[0]}
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[LocalPlatform]:
+    async with LocalPlatform(tmp_path / "state") as platform:
+        yield platform
+        for state in platform.list():
+            await platform.stop(state.spec.key, 0.0)
+
+
+async def test_one_that_never_gets_ready_is_ended_and_started_again(tmp_path: Path, platform: LocalPlatform) -> None:
+    house = House(tmp_path, platform, ready_timeout=0.2)
+    house.create("import time; time.sleep(60)")
+    await house.until(lambda: house.container()["restartCount"] == 1)
+    assert "Unhealthy" in house.reasons()
+    assert house.container()["lastState"]["terminated"]["signal"] == 15
+    house.store.close()
+
+
+async def test_crashes_are_counted_and_slowed_down(tmp_path: Path, platform: LocalPlatform) -> None:
+    house = House(tmp_path, platform)
+    house.create("raise SystemExit(4)")
+    await house.until(lambda: house.container()["restartCount"] == 1)
+    await house.until(lambda: "back-off 1s" in (house.container()["state"].get("waiting") or {}).get("message", ""))
+    assert house.container()["lastState"]["terminated"]["exitCode"] == 4
+    house.store.close()
+
+
+async def test_a_secret_reaches_the_process_once_it_exists_and_nothing_else(
+    tmp_path: Path, platform: LocalPlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = House(tmp_path, platform)
+    env = [{"name": "WORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+    house.create("import os, time; print(len(os.environ['WORD']), flush=True); time.sleep(60)", env=env)
+    await house.until(lambda: "waiting" in house.container()["state"])
+    assert house.container()["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+    house.store.create(Ref("", "secrets", "ns", "s"), {"data": {"k": base64.b64encode(b"hush-hush").decode()}})
+    output = platform.log_paths(str(KEY)).current
+    await house.until(lambda: output.exists() and output.read_text() == "9\n")
+    assert "hush-hush" not in caplog.text
+    assert "hush-hush" not in str(house.store.list("", "events")[0])
+    house.store.close()
+
+
+async def test_a_deleted_pod_leaves_no_process_and_no_folder(tmp_path: Path, platform: LocalPlatform) -> None:
+    house = House(tmp_path, platform)
+    house.create("import time; time.sleep(60)")
+    await house.until(lambda: "running" in house.container()["state"])
+    house.store.delete(REF)
+    assert KEY in set(house.pods.keys())
+    await house.pods.reconcile(KEY)
+    assert platform.get(str(KEY)) is None
+    assert not platform.folder(str(KEY)).exists()
+    assert set(house.pods.keys()) == set()
+    house.store.close()

@@ -1,0 +1,75 @@
+"""The status of a pod in each state of its process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from colonnade.control.podstatus import Waiting, is_ready, last_lines, pod_status, terminated
+from colonnade.platforms.base import ReplicaSpec, ReplicaState, Termination
+
+POD = {"metadata": {"name": "p", "namespace": "ns"}, "spec": {"containers": [{"name": "c"}]}}
+SPEC = ReplicaSpec("p", "ns", ("x",), "unix:/s")
+
+
+def state(**fields: Any) -> ReplicaState:
+    return ReplicaState(SPEC, **{"pid": 7, "started": 100.0, "running": True, **fields})
+
+
+def test_before_the_first_start() -> None:
+    found = pod_status(POD, None, 0, None, "", 50.0)
+    assert (found["phase"], is_ready({"status": found})) == ("Pending", False)
+    assert found["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
+
+
+def test_running_and_not_ready_says_why() -> None:
+    found = pod_status(POD, state(reason="GET /x answered 503"), 0, None, "", 101.0)
+    assert found["phase"] == "Running"
+    assert "GET /x answered 503" in found["conditions"][-1]["message"]
+    assert found["containerStatuses"][0]["state"] == {"running": {"startedAt": "1970-01-01T00:01:40Z"}}
+
+
+def test_ready_keeps_its_time() -> None:
+    first = pod_status(POD, state(ready=True), 0, None, "", 110.0)
+    second = pod_status({**POD, "status": first}, state(ready=True), 0, None, "", 190.0)
+    assert second == first
+    assert is_ready({"status": second})
+
+
+def test_a_crash_loop_shows_the_last_end() -> None:
+    ended = state(running=False, finished=105.0, exit_code=3)
+    found = pod_status(POD, ended, 2, Waiting("CrashLoopBackOff", "back-off 1s"), "boom", 106.0)
+    container = found["containerStatuses"][0]
+    assert container["state"] == {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 1s"}}
+    assert container["lastState"]["terminated"]["message"] == "boom"
+    again = pod_status({**POD, "status": found}, state(started=107.0), 3, None, "", 107.0)
+    assert again["containerStatuses"][0]["lastState"] == container["lastState"]
+    assert again["containerStatuses"][0]["restartCount"] == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "reason", "words"),
+    [
+        ({"exit_code": 0}, 0, "Completed", "tail"),
+        ({"exit_code": 1}, 1, "Error", "tail"),
+        ({"signal": 9}, 137, "Error", "ended by SIGKILL; the kernel does so when memory runs out\ntail"),
+        ({"signal": 11}, 139, "Error", "ended by SIGSEGV\ntail"),
+        (
+            {},
+            137,
+            "ContainerStatusUnknown",
+            "how it ended is not known: an earlier control plane started it\ntail",
+        ),
+        ({"exit_code": 3, "termination": Termination("ModelLoadFailed", "no file")}, 3, "ModelLoadFailed", "no file"),
+    ],
+)
+def test_how_it_ended(fields: dict[str, Any], code: int, reason: str, words: str) -> None:
+    found = terminated(state(running=False, finished=105.0, **fields), "tail")
+    assert (found["exitCode"], found["reason"], found["message"]) == (code, reason, words)
+
+
+def test_of_a_log_the_end_is_shown() -> None:
+    assert last_lines(b"\n".join(b"%d" % n for n in range(100))).split("\n") == [str(n) for n in range(80, 100)]
+    assert len(last_lines(b"x" * 9999)) == 2048
+    assert last_lines(b"\xff\n\n") == "�"

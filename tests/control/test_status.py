@@ -1,0 +1,123 @@
+"""The status that KServe's clients read, in each situation of a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from colonnade.control.revisions import Revision
+from colonnade.control.status import Failure, Observation, Place, status
+from colonnade.control.template import Refusal
+
+from .kserve_objects import crashed, isvc, pod
+
+PLACE = Place("example.com", "http://127.0.0.1:8080", "127.0.0.1:8081")
+ONE, TWO = "iris-predictor-00001", "iris-predictor-00002"
+
+
+def seen(pods: list[dict[str, Any]], number: int = 1, serving: str = ONE, **fields: Any) -> Observation:
+    return Observation(pods, 1, Revision(number, "x"), f"iris-predictor-{number:05d}", serving, **fields)
+
+
+def conditions(found: dict[str, Any]) -> dict[str, str]:
+    return {each["type"]: each["status"] for each in found["conditions"]}
+
+
+WAITS = seen([pod("a", ready=False)], serving="")
+FETCHES = seen([], serving="", fetching=True)
+SERVES = seen([pod("a")], runtime="kserve-sklearnserver")
+ROLLS = seen([pod("a"), pod("b", 2, ready=False)], 2)
+FAILS = seen([pod("a"), crashed("b", 2)], 2)
+CRASHES = seen([crashed("a", reason="Error")])
+NOT_FETCHED = seen([], serving="", failure=Failure("ModelLoadFailed", "no file", "/m", ONE, "t"))
+REFUSED = Observation([], 1, None, "", "", refusal=Refusal("NoSupportingRuntime", "no runtime"))
+REFUSED_LATER = Observation([pod("a")], 1, None, "", ONE, refusal=Refusal("NoSupportingRuntime", "no runtime"))
+STOPPED = Observation([], 1, None, "", "", stopped=True)
+
+
+@pytest.mark.parametrize(
+    ("situation", "ready", "ingress", "transition", "active", "target"),
+    [
+        pytest.param(FETCHES, "Unknown", "Unknown", "InProgress", "", "Pending", id="fetching"),
+        pytest.param(WAITS, "Unknown", "Unknown", "InProgress", "", "Loading", id="loading"),
+        pytest.param(SERVES, "True", "True", "UpToDate", "Loaded", "Loaded", id="serving"),
+        pytest.param(ROLLS, "Unknown", "True", "InProgress", "Loaded", "Loading", id="rolling"),
+        pytest.param(FAILS, "False", "True", "BlockedByFailedLoad", "Loaded", "FailedToLoad", id="new one fails"),
+        pytest.param(CRASHES, "False", "False", "BlockedByFailedLoad", "", "FailedToLoad", id="crash loop"),
+        pytest.param(NOT_FETCHED, "False", "False", "BlockedByFailedLoad", "", "FailedToLoad", id="fetch failed"),
+        pytest.param(REFUSED, "False", "False", "InvalidSpec", "", "", id="refused"),
+        pytest.param(REFUSED_LATER, "False", "True", "InvalidSpec", "Loaded", "", id="refused while serving"),
+        pytest.param(STOPPED, "False", "False", "InProgress", "", "Pending", id="stopped"),
+    ],
+)
+def test_conditions_and_model_status(
+    situation: Observation, ready: str, ingress: str, transition: str, active: str, target: str
+) -> None:
+    found = status(isvc(), situation, PLACE, "t0")
+    states = conditions(found)
+    assert (states["Ready"], states["PredictorReady"], states["IngressReady"]) == (ready, ready, ingress)
+    assert states["Stopped"] == ("True" if situation.stopped else "False")
+    model = found["modelStatus"]
+    assert model["transitionStatus"] == transition
+    assert model["states"] == {"activeModelState": active, "targetModelState": target}
+    assert ("url" in found) is bool(situation.serving)
+
+
+def test_where_it_is_reached() -> None:
+    found = status(isvc(), SERVES, PLACE, "t0")
+    assert found["url"] == "http://iris-ns.example.com"
+    assert found["address"] == {"url": "http://127.0.0.1:8080/serving/ns/iris"}
+    assert (found["deploymentMode"], found["clusterServingRuntimeName"]) == ("Standard", "kserve-sklearnserver")
+    predictor = found["components"]["predictor"]
+    assert (predictor["url"], predictor["grpcUrl"]) == ("http://iris-predictor-ns.example.com", "127.0.0.1:8081")
+    assert predictor["traffic"] == [{"revisionName": ONE, "percent": 100, "latestRevision": True}]
+
+
+@pytest.mark.parametrize("mode", ["Knative", "Serverless"])
+def test_knative_mode_has_knative_hosts(mode: str) -> None:
+    service = isvc(annotations={"serving.kserve.io/deploymentMode": mode})
+    found = status(service, SERVES, PLACE, "t0")
+    assert (found["url"], found["deploymentMode"]) == ("http://iris.ns.example.com", "Knative")
+
+
+def test_a_failure_names_the_replica_and_the_revision_that_serves() -> None:
+    found = status(isvc(), FAILS, PLACE, "t0")
+    assert found["modelStatus"]["lastFailureInfo"] == {
+        "reason": "ModelLoadFailed",
+        "message": "m",
+        "location": "b",
+        "modelRevisionName": TWO,
+        "exitCode": 3,
+        "time": "2026-01-01T00:00:00Z",
+    }
+    assert found["modelStatus"]["copies"] == {"failedCopies": 1, "totalCopies": 1}
+    ready = next(each for each in found["conditions"] if each["type"] == "Ready")
+    assert ready["message"] == f"Revision {TWO} failed with message: m Revision {ONE} keeps serving."
+
+
+def test_times_move_with_the_status_only() -> None:
+    service = isvc()
+    service["status"] = status(service, WAITS, PLACE, "t0")
+    later = status(service, WAITS, PLACE, "t1")
+    assert later == service["status"]
+    service["status"] = status(service, SERVES, PLACE, "t2")
+    times = {each["type"]: each["lastTransitionTime"] for each in service["status"]["conditions"]}
+    assert (times["Ready"], times["Stopped"]) == ("t2", "t0")
+
+
+def test_a_refusal_keeps_its_time() -> None:
+    service = isvc()
+    service["status"] = status(service, REFUSED, PLACE, "t0")
+    assert status(service, REFUSED, PLACE, "t1") == service["status"]
+
+
+def test_revisions_are_remembered_over_a_rollout_and_a_stop() -> None:
+    service = isvc()
+    service["status"] = status(service, SERVES, PLACE, "t0")
+    service["status"] = status(service, seen([pod("b", 2)], 2, TWO), PLACE, "t1")
+    predictor = service["status"]["components"]["predictor"]
+    assert (predictor["latestRolledoutRevision"], predictor["previousRolledoutRevision"]) == (TWO, ONE)
+    service["status"] = status(service, STOPPED, PLACE, "t2")
+    assert service["status"]["annotations"] == {"colonnade.dev/revision": "2:x"}
+    assert service["status"]["components"]["predictor"]["latestReadyRevision"] == TWO

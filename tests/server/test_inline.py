@@ -1,0 +1,47 @@
+"""When a model call may run on the event loop."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colonnade.server.inline import ENOUGH, LIMIT, WINDOW, RunTimes, fits_loop
+
+QUICK = LIMIT / 10
+SLOW = LIMIT * 2
+
+
+def seen(*calls: tuple[float, int]) -> RunTimes:
+    times = RunTimes()
+    for seconds, size in calls:
+        times.add(seconds, size)
+    return times
+
+
+@pytest.mark.parametrize(
+    ("calls", "size", "verdict"),
+    [
+        ([], 10, False),
+        ([(QUICK, 100)] * (ENOUGH - 1), 100, False),
+        ([(QUICK, 100)] * ENOUGH, 100, True),
+        ([(QUICK, 100)] * ENOUGH, 101, False),
+        ([(QUICK, 100)] * ENOUGH + [(QUICK, 5000)], 4000, True),
+        ([(QUICK, 100)] * ENOUGH + [(SLOW, 100)], 100, False),
+        ([(SLOW, 100)] + [(QUICK, 100)] * (WINDOW - 1), 100, False),
+        ([(SLOW, 100)] + [(QUICK, 100)] * WINDOW, 100, True),
+        ([(QUICK, 5000)] + [(QUICK, 100)] * WINDOW, 4000, False),
+        ([(LIMIT, 100)] * ENOUGH, 100, False),
+    ],
+)
+def test_only_surely_short_calls_run_on_the_loop(calls: list[tuple[float, int]], size: int, verdict: bool) -> None:
+    assert fits_loop(seen(*calls), size) is verdict
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 10_000)), max_size=4 * WINDOW))
+def test_the_running_maxima_are_those_of_the_window(calls: list[tuple[float, int]]) -> None:
+    times = seen(*calls)
+    window = calls[-WINDOW:]
+    assert len(times) == len(window)
+    assert times.slowest == max((seconds for seconds, _ in window), default=0.0)
+    assert times.largest == max((size for _, size in window), default=0)
