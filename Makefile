@@ -37,7 +37,7 @@ format: $(VENV)/.dev  ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 
 constraints: $(VENV)/.dev  ## renew the tested versions
-	$(BIN)/uv pip compile --quiet --python $(BIN)/python --all-extras --group dev --no-header --no-annotate --no-emit-index-url --no-emit-package colonnade pyproject.toml --upgrade -o constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --python $(BIN)/python --all-extras --group dev --no-header --no-annotate --no-emit-index-url --no-emit-package colonnade pyproject.toml --upgrade -o constraints.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/.work examples/iris/model
