@@ -6,9 +6,10 @@ from pathlib import Path
 
 import joblib
 import pytest
-from product import SHARED, Product
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
+
+from .product import SHARED, Product
 
 
 @pytest.fixture(scope="session")

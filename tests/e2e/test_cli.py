@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import joblib
 import yaml
-from product import BIN, Product, service, until
+
+from .product import BIN, Product, service, until
 
 
 def test_get_in_every_form(product: Product, iris_model: Path) -> None:

@@ -26,7 +26,8 @@ from kserve import (
     V1beta1SKLearnSpec,
 )
 from kubernetes.client import V1ObjectMeta
-from product import Product, service
+
+from .product import Product, service
 
 FLOWERS = np.array([[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]], np.float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from product import ROOT
+from .product import ROOT
 
 
 def test_the_demo_prints_real_answers_and_ends() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from load import Load
-from product import Product, service, until
+
+from .load import Load
+from .product import Product, service, until
 
 CLIENTS = 8
 BODY: dict[str, object] = {"instances": [[6.8, 2.8, 4.8, 1.4]]}

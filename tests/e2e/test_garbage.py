@@ -10,7 +10,8 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from product import Product, service
+
+from .product import Product, service
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -64,7 +65,7 @@ def test_v2(asked: tuple[Product, httpx.Client], body: object) -> None:
 
 
 @examples
-@given(body=st.binary(max_size=200), length=st.integers(-5, 300) | st.text("0123456789abc -", max_size=4))
+@given(body=st.binary(max_size=200), length=st.integers(-5, 300) | st.text("0123456789abc-", max_size=4))
 def test_binary_tensors(asked: tuple[Product, httpx.Client], body: bytes, length: object) -> None:
     product, client = asked
     headers = {"Inference-Header-Content-Length": str(length)}

@@ -11,7 +11,8 @@ import httpx
 import numpy as np
 import pytest
 from kserve import InferenceGRPCClient, InferInput, InferRequest
-from product import Product, service
+
+from .product import Product, service
 
 IRIS = [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]
 

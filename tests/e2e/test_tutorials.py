@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from product import BIN, ROOT
+
+from .product import BIN, ROOT
 
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(r"^```(sh|python|text|json|yaml)(?: title=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

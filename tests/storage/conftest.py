@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from origin import Origin
+
+from .origin import Origin
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from origin import Origin
 
 from colonnade.errors import LoadFailed
 from colonnade.storage.fetch import fetch
 from colonnade.storage.http import file_name, host_headers, safe_name
 from colonnade.storage.limits import Limits
+
+from .origin import Origin
 
 QUICK = Limits(retry_delay=0.0, read_timeout=2.0)
 

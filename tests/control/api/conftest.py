@@ -11,13 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
-from api_cluster import GROUP, PLURAL, TOKEN, Cluster, Folder
 
 from colonnade.control import kubeconfig
 from colonnade.control.api import api
 from colonnade.control.store import Ref, Store
 from colonnade.net import HttpServer, Limits
 from colonnade.security import certificates
+
+from .api_cluster import GROUP, PLURAL, TOKEN, Cluster, Folder
 
 
 @pytest.fixture(scope="session")

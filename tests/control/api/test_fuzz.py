@@ -7,9 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from api_cluster import SERVICES, Cluster, service, service_ref
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from .api_cluster import SERVICES, Cluster, service, service_ref
 
 FEW = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WORDS = [

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_cluster import Cluster, service, service_ref
 
 from colonnade.control.store import Ref
+
+from .api_cluster import Cluster, service, service_ref
 
 pytestmark = pytest.mark.usefixtures("kubectl_present")
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from api_cluster import GROUP, SERVICES, Cluster, service, service_ref
 
 from colonnade.control.store import Ref
+
+from .api_cluster import GROUP, SERVICES, Cluster, service, service_ref
 
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
 

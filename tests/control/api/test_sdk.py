@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from api_cluster import Cluster, service_ref
+
+from .api_cluster import Cluster, service_ref
 
 
 def test_kserve_client(cluster: Cluster) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from api_cluster import service, service_ref
-
 from colonnade.control.api.paths import parameters, segments, target
 from colonnade.control.api.reading import Reader
 from colonnade.control.store import Store, utcnow
+
+from .api_cluster import service, service_ref
 
 
 async def test_falling_behind_ends_the_watch_with_410(tmp_path: Path) -> None:
