@@ -148,6 +148,6 @@ def _text(path: Path) -> str:
 
 if __name__ == "__main__":
     if "--check" in sys.argv[1:]:
-        raise SystemExit("\n".join(stale()))
+        raise SystemExit("\n".join(stale()) or None)
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page())

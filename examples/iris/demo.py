@@ -33,7 +33,7 @@ def show(state: Path | None) -> int:
     environment = dict(os.environ) if state is None else {**os.environ, "COLONNADE_STATE_DIR": str(state)}
     ports = [] if state is None else ["--http-port", "0", "--grpc-port", "0", "--api-port", "0"]
     began = time.monotonic()
-    platform = start(["up", *ports], environment)
+    platform = start(["up", *ports, "--log-level", "warning"], environment)
     try:
         run(["apply", "-f", "examples/iris/isvc.yaml", "--wait"], environment)
         run(["get", "isvc", "sklearn-iris"], environment)

@@ -57,7 +57,7 @@ class NotFound(Error):
 
 
 class ModelNotFound(NotFound):
-    """No model of this name is hosted. The text is KServe's (reference section 2.1)."""
+    """No model of this name is hosted. The text is that of KServe's V1 protocol."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Model with name {name} does not exist.")
@@ -159,7 +159,7 @@ class Unavailable(Error):
 
 
 class ModelNotReady(Unavailable):
-    """The model exists and is not loaded. The text is KServe's (reference section 2.1)."""
+    """The model exists and is not loaded. The text is that of KServe's V1 protocol."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Model with name {name} is not ready.")

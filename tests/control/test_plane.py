@@ -1,7 +1,4 @@
-"""The control plane as a process: a service from manifest to answer, and what is left when something is killed.
-
-Everything is real: store, API, gateway, replicas. The models are small Python classes, so that replicas start quickly.
-"""
+"""The control plane as a process: a service from manifest to answer, and what is left when something is killed."""
 
 from __future__ import annotations
 
@@ -14,10 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -25,137 +19,7 @@ import yaml
 
 from colonnade.platforms import process
 
-UP = """
-import json, pathlib, sys, uvloop
-from colonnade.control.plane import Settings, run
-from colonnade.errors import Error
-from colonnade.observe import logs
-logs.configure(sys.stderr)
-ports = dict(http_port=0, grpc_port=0, api_port=0) | dict(json.loads(sys.argv[2]))
-manifests = tuple(json.loads(sys.argv[3]))
-settings = Settings(pathlib.Path(sys.argv[1]), grace=5.0, manifests=manifests, **ports)
-try:
-    uvloop.run(run(settings, ready=lambda endpoints: print("ready", flush=True)))
-except Error as error:
-    print(error.message, flush=True)
-    sys.exit(1)
-"""
-MODEL = """
-import os
-import colonnade
-class Echo(colonnade.Model):
-    def load(self):
-        pass
-    def predict(self, payload: dict):
-        return {"predictions": [os.environ.get("WORD", "none"), os.getpid()]}
-"""
-API = "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices"
-Json = dict[str, Any]
-
-
-class Plane:
-    """A running control plane and its clients."""
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-        self.start()
-
-    def start(self) -> None:
-        self.errors = (self.state.parent / "up.log").open("ab")
-        words = [sys.executable, "-c", UP, str(self.state), "{}", "[]"]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=self.errors)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line == b"ready\n", line + (self.state.parent / "up.log").read_bytes()
-        found = json.loads((self.state / "endpoints.json").read_text())
-        self.http, self.grpc = found["http"], found["grpc"]
-        token = (self.state / "token").read_text().strip()
-        self.api = httpx.Client(base_url=found["api"], headers={"Authorization": f"Bearer {token}"}, timeout=10)
-
-    def stop(self) -> int:
-        self.api.close()
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(30)
-        self.close()
-        return code
-
-    def kill(self) -> None:
-        self.api.close()
-        self.process.kill()
-        self.process.wait(10)
-        self.close()
-
-    def close(self) -> None:
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.errors.close()
-
-    def apply(self, name: str, predictor: Json, **annotations: str) -> None:
-        manifest = {
-            "apiVersion": "serving.kserve.io/v1beta1",
-            "kind": "InferenceService",
-            "metadata": {"name": name, "namespace": "default", "annotations": annotations},
-            "spec": {"predictor": predictor},
-        }
-        response = self.api.patch(
-            f"{API}/{name}?fieldManager=test&force=true",
-            content=json.dumps(manifest),
-            headers={"Content-Type": "application/apply-patch+yaml"},
-        )
-        assert response.status_code in (200, 201), response.text
-
-    def status(self, name: str) -> Json:
-        found: Json = self.api.get(f"{API}/{name}").json().get("status") or {}
-        return found
-
-    def condition(self, name: str, kind: str = "Ready") -> Json:
-        conditions = self.status(name).get("conditions") or []
-        return next((found for found in conditions if found["type"] == kind), {})
-
-    def pods(self, name: str) -> list[Json]:
-        found: list[Json] = self.api.get(
-            "/api/v1/namespaces/default/pods", params={"labelSelector": f"serving.kserve.io/inferenceservice={name}"}
-        ).json()["items"]
-        return found
-
-    def predict(self, name: str) -> list[Any]:
-        response = httpx.post(f"{self.http}/serving/default/{name}/v1/models/{name}:predict", json={"instances": []})
-        assert response.status_code == 200, response.text
-        predictions: list[Any] = response.json()["predictions"]
-        return predictions
-
-    def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < deadline, (self.state.parent / "up.log").read_text()[-4000:]
-            time.sleep(0.05)
-        return found
-
-    def ready(self, name: str) -> bool:
-        return bool(self.condition(name).get("status") == "True")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    (folder / "model.py").write_text(MODEL)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    plane = Plane(tmp_path_factory.mktemp("plane") / "state")
-    yield plane
-    assert plane.stop() == 0
-    assert process.strays(str(plane.state.resolve())) == []
-
-
-def python(model: Path, word: str = "hello", **fields: Any) -> Json:
-    env = [{"name": "WORD", "value": word}]
-    return {"model": {"modelFormat": {"name": "python"}, "storageUri": str(model), "env": env}, **fields}
-
-
-CONSENT = {"colonnade.dev/trust-code": "true"}
+from .running_plane import API, CONSENT, MODEL, UP, Json, Plane, python
 
 
 def test_a_service_lives_through_every_kill(plane: Plane, model: Path) -> None:
@@ -190,33 +54,6 @@ def test_a_service_lives_through_every_kill(plane: Plane, model: Path) -> None:
     gateway = json.loads((plane.state / "gateway.json").read_text())["identity"]["pid"]
     os.kill(gateway, signal.SIGKILL)
     assert httpx.post(f"{http}/serving/default/echo/v1/models/echo:predict", json={}, timeout=20).status_code == 200
-
-
-def test_a_rolling_update_moves_the_traffic_and_a_failing_one_does_not(plane: Plane, model: Path) -> None:
-    plane.apply("roll", python(model, "one"), **CONSENT)
-    plane.until(lambda: plane.ready("roll"))
-    plane.apply("roll", python(model, "two"), **CONSENT)
-    while (word := plane.predict("roll")[0]) == "one":  # every answer on the way is an answer
-        time.sleep(0.02)
-    assert word == "two"
-    plane.until(lambda: len(plane.pods("roll")) == 1 and plane.ready("roll"))
-    predictor = plane.status("roll")["components"]["predictor"]
-    assert predictor["latestRolledoutRevision"] == "roll-predictor-00002"
-    assert predictor["previousRolledoutRevision"] == "roll-predictor-00001"
-
-    plane.apply("roll", {"sklearn": {"storageUri": str(model)}})
-    status = plane.until(lambda: (s := plane.status("roll")) and "lastFailureInfo" in s["modelStatus"] and s)
-    assert status["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad"
-    assert status["modelStatus"]["states"] == {"activeModelState": "Loaded", "targetModelState": "FailedToLoad"}
-    assert status["modelStatus"]["lastFailureInfo"]["modelRevisionName"] == "roll-predictor-00003"
-    assert status["modelStatus"]["lastFailureInfo"]["exitCode"] == 3
-    assert "roll-predictor-00002 keeps serving" in plane.condition("roll")["message"]
-    assert plane.predict("roll")[0] == "two"
-
-    plane.apply("roll", {"pmml": {"storageUri": str(model)}})
-    plane.until(lambda: plane.status("roll")["modelStatus"]["transitionStatus"] == "InvalidSpec")
-    assert plane.status("roll")["modelStatus"]["lastFailureInfo"]["reason"] == "NoSupportingRuntime"
-    assert plane.predict("roll")[0] == "two"
 
 
 def test_scaling_makes_no_revision_and_stop_and_delete_leave_nothing(plane: Plane, model: Path) -> None:

@@ -9,10 +9,11 @@ import msgspec
 
 from colonnade.cli import output
 from colonnade.cli.api import Api, Object, kind_path
+from colonnade.cli.causes import is_ready
 from colonnade.cli.exits import CommandFailed, NotReady
 from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.state import Target, pass_target
-from colonnade.cli.targets import is_ready, namespace_option, service, service_kind
+from colonnade.cli.targets import namespace_option, service, service_kind
 from colonnade.resources.kinds import Kind
 
 FIELD_MANAGER = "colonnade"

@@ -60,9 +60,9 @@ def diagnose(service: Object, pods: list[Object], log: list[str]) -> Diagnosis:
         log: the last lines of the log of the pod that is worst off.
     """
     name = service["metadata"]["name"]
-    ready = _condition(service, "Ready")
-    if ready is not None and ready.get("status") == "True" and _observed(service):
+    if is_ready(service):
         return Diagnosis(name, ready=True)
+    ready = _condition(service, "Ready")
     causes = [*_service_causes(service, ready), *(cause for pod in pods for cause in _pod_causes(pod))]
     text = "\n".join([*(line for cause in causes for line in (cause.message, *cause.details)), *log])
     advice = [hint for pattern, hint in ADVICE if re.search(pattern, text)]
@@ -80,9 +80,15 @@ def diagnose(service: Object, pods: list[Object], log: list[str]) -> Diagnosis:
     )
 
 
+def is_ready(service: Object) -> bool:
+    """Whether the service as it is now asked for is Ready: the readiness of an older generation does not count."""
+    observed = service.get("status", {}).get("observedGeneration", 0)
+    return _holds(service) and observed >= service["metadata"].get("generation", 0)
+
+
 def worst_pod(pods: list[Object]) -> Object | None:
     """The pod whose log says most: not ready before ready, more restarts before fewer, newest first."""
-    return min(pods, key=lambda pod: (_is_ready(pod), -_container(pod).get("restartCount", 0)), default=None)
+    return min(pods, key=lambda pod: (_holds(pod), -_container(pod).get("restartCount", 0)), default=None)
 
 
 def _failed(service: Object, pods: list[Object]) -> bool:
@@ -90,11 +96,6 @@ def _failed(service: Object, pods: list[Object]) -> bool:
     return transition in ("InvalidSpec", "BlockedByFailedLoad") or any(
         _container(pod).get("restartCount") for pod in pods
     )
-
-
-def _observed(service: Object) -> bool:
-    observed = service.get("status", {}).get("observedGeneration")
-    return observed is None or observed >= service["metadata"].get("generation", 0)
 
 
 def _service_causes(service: Object, ready: Object | None) -> list[Cause]:
@@ -125,7 +126,7 @@ def _from_condition(entry: Object) -> Cause:
 
 
 def _pod_causes(pod: Object) -> list[Cause]:
-    if _is_ready(pod):
+    if _holds(pod):
         return []
     step = f"replica {pod['metadata']['name']}"
     container = _container(pod)
@@ -153,8 +154,8 @@ def _container(pod: Object) -> Object:
     return first
 
 
-def _is_ready(pod: Object) -> bool:
-    entry = _condition(pod, "Ready")
+def _holds(obj: Object) -> bool:
+    entry = _condition(obj, "Ready")
     return entry is not None and entry.get("status") == "True"
 
 

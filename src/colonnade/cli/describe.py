@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import yaml
 
 from colonnade.cli import output
 from colonnade.cli.api import Api, Object, kind_path
 from colonnade.cli.state import Target, pass_target
 from colonnade.cli.targets import kind_named, namespace_option, split_target
+from colonnade.resources import manifest
 
 
 @click.command("describe", short_help="show an object with its conditions and events")
@@ -51,7 +51,7 @@ def _print(obj: Object, events: list[Object]) -> None:
     for title, part in (("Spec", obj.get("spec")), ("Status", status)):
         if part:
             output.out.print(f"\n[bold]{title}[/]")
-            output.out.print(yaml.safe_dump(part, sort_keys=False).rstrip(), markup=False)
+            output.out.print(manifest.dump(part, "yaml").rstrip(), markup=False)
     if conditions:
         output.out.print("\n[bold]Conditions[/]")
         fields = ("type", "status", "reason", "message", "lastTransitionTime")

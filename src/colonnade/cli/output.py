@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeVar
 
 import click
-import msgspec
-import yaml
 from rich.console import Console
 from rich.text import Text
+
+from colonnade.resources import manifest
 
 Form = Literal["table", "wide", "json", "yaml", "name"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,10 +33,7 @@ _BAD = {
 
 def document(value: Any, form: Form) -> None:
     """Prints a value as JSON or YAML."""
-    if form == "yaml":
-        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
-    else:
-        click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    click.echo(manifest.dump(value, "yaml" if form == "yaml" else "json").rstrip("\n"))
 
 
 def names(objects: Iterable[dict[str, Any]], plural: str) -> None:

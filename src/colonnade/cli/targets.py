@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import click
 
 from colonnade.cli.api import Api, Object
@@ -61,16 +59,3 @@ def pods_of(api: Api, namespace: str, name: str) -> list[Object]:
     """The pods of a service, newest first."""
     pods = api.list(kind_named("pod"), namespace, labelSelector=f"serving.kserve.io/inferenceservice={name}")
     return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
-
-
-def condition(obj: Object, type_: str) -> dict[str, Any] | None:
-    """One condition of an object's status, or None."""
-    conditions = cast(list[dict[str, Any]], obj.get("status", {}).get("conditions") or [])
-    return next((entry for entry in conditions if entry.get("type") == type_), None)
-
-
-def is_ready(service: Object) -> bool:
-    """Whether the service as it is now asked for is Ready: an older generation's readiness does not count."""
-    entry = condition(service, "Ready")
-    observed = service.get("status", {}).get("observedGeneration", 0)
-    return entry is not None and entry.get("status") == "True" and observed >= service["metadata"]["generation"]

@@ -1,24 +1,26 @@
 """What every write passes before it is stored: unknown fields, defaults, validation.
 
-The rules of the kinds lie in `resources`; here they are put in order, and the few that depend on what is stored already
-are added.
+The rules of the kinds lie in `resources`; here they are put in order. What is stored differs from what was written: a
+framework key has become `model`, `stringData` has become `data`, defaults are filled in. So what a client says is put
+into the terms of the stored object before it is merged with it (`expanded` for an applied configuration, `translated`
+for a merge patch), and not after: then the one who wrote `sklearn` owns the `model` it has become, and takes it away
+again by no longer writing it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from colonnade.control.objects import Object, metadata_of
 from colonnade.errors import Forbidden, InvalidInput
 from colonnade.resources import kinds
-from colonnade.resources.defaulting import default
+from colonnade.resources.defaulting import default, translate
 from colonnade.resources.kinds import Kind
 from colonnade.resources.schema import unknown_fields
-from colonnade.resources.served import LEGACY_KEYS
 from colonnade.resources.strict import invalid
 from colonnade.resources.validation import validate
 
@@ -27,37 +29,54 @@ FieldValidation = Literal["Strict", "Warn", "Ignore"]
 _PERMANENT = ("default",)
 
 
-def admit(
+def check_fields(
     kind: Kind, obj: Object, live: Object | None, field_validation: FieldValidation = "Warn"
-) -> tuple[Object, tuple[str, ...]]:
-    """The object as it will be stored, and what to warn of.
+) -> tuple[str, ...]:
+    """What to warn of in an object as it was written.
 
     Unknown fields refuse the write (Strict), or are kept and warned of (Warn) or just kept (Ignore). On an update only
-    those count that the stored object does not have. Raises Invalid, and InvalidInput for Strict.
+    those count that the stored object does not have. Raises InvalidInput for Strict.
     """
-    warnings: tuple[str, ...] = ()
-    if field_validation != "Ignore":
-        known = set(unknown_fields(kind, live)) if live else set()
-        warnings = tuple(f'unknown field "{path}"' for path in unknown_fields(kind, obj) if path not in known)
+    if field_validation == "Ignore":
+        return ()
+    known = set(unknown_fields(kind, live)) if live else set()
+    warnings = tuple(f'unknown field "{path}"' for path in unknown_fields(kind, obj) if path not in known)
     if warnings and field_validation == "Strict":
         raise InvalidInput(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: strict decoding error: '
             + ", ".join(warnings)
         )
+    return warnings
+
+
+def expanded(kind: Kind, obj: Object) -> Object:
+    """The object in the form in which it is stored: short forms written out, defaults filled in.
+
+    What is malformed is left as it is, for `admit` to name. A second pass changes nothing.
+    """
     if kind is kinds.INFERENCE_SERVICE:
-        obj = default(_rewritten(obj, live))
-    elif kind is kinds.NAMESPACE:
-        obj = _namespace(obj)
+        return default(obj)
+    return _with_data(obj) if kind is kinds.SECRET else obj
+
+
+def translated(kind: Kind, patch: Object, live: Object) -> Object:
+    """A merge patch in the terms of the stored object that it is for."""
+    return translate(patch, live) if kind is kinds.INFERENCE_SERVICE else patch
+
+
+def admit(kind: Kind, obj: Object, live: Object | None) -> Object:
+    """The object as it will be stored. Raises Invalid."""
+    obj = _namespace(obj) if kind is kinds.NAMESPACE else expanded(kind, obj)
     try:
         validate(obj, live)
     except msgspec.ValidationError as error:  # a value of the wrong type in a part that the rules do not go into
         text, _, where = str(error).partition(" - at ")
         raise invalid(obj, [(where.strip("`").removeprefix("$."), f"Invalid value: {text}")]) from None
     if kind is kinds.SECRET:
-        obj = _secret(obj)
+        _check_base64(obj, "data")
     elif kind is kinds.CONFIG_MAP:
         _check_base64(obj, "binaryData")
-    return obj, warnings
+    return obj
 
 
 def check_namespace_deletion(name: str) -> None:
@@ -71,22 +90,6 @@ def contents_of_namespaces() -> tuple[Kind, ...]:
     return tuple(kind for kind in kinds.KINDS if kind.namespaced and kind is not kinds.POD)
 
 
-def _rewritten(obj: Object, live: Object | None) -> Object:
-    """An update by a manifest with a framework key such as `sklearn`, without the `model` that it was rewritten to.
-
-    The stored object has `model`, so a merged update has both. KServe's webhook lets the framework key win.
-    """
-    spec, stored = obj.get("spec"), live.get("spec") if live else None
-    predictor = spec.get("predictor") if isinstance(spec, dict) else None
-    former = stored.get("predictor") if isinstance(stored, dict) else None
-    if not isinstance(predictor, dict) or not isinstance(former, dict) or not isinstance(spec, dict):
-        return obj
-    carried = predictor.get("model") is not None and predictor["model"] == former.get("model")
-    if not carried or not any(predictor.get(key) is not None for key in LEGACY_KEYS):
-        return obj
-    return {**obj, "spec": {**spec, "predictor": {key: value for key, value in predictor.items() if key != "model"}}}
-
-
 def _namespace(obj: Object) -> Object:
     metadata = metadata_of(obj)
     labels = metadata.get("labels") or {}
@@ -95,17 +98,16 @@ def _namespace(obj: Object) -> Object:
     return {**obj, "metadata": {**metadata, "labels": labels}, "status": {"phase": "Active"}}
 
 
-def _secret(obj: Object) -> Object:
-    """A secret with `stringData` moved into `data` and a type."""
-    data: dict[str, Any] = dict(obj.get("data") or {})
-    for key, text in (obj.get("stringData") or {}).items():
-        data[key] = base64.b64encode(text.encode()).decode()
-    secret = {key: value for key, value in obj.items() if key not in ("stringData", "data")}
-    secret.setdefault("type", "Opaque")
-    if data:
-        secret["data"] = data
-    _check_base64(secret, "data")
-    return secret
+def _with_data(secret: Object) -> Object:
+    """A secret with `stringData` moved into `data`, and a type."""
+    texts, data = secret.get("stringData"), secret.get("data") or {}
+    secret = {"type": "Opaque", **secret}
+    if not texts or not isinstance(texts, dict) or not isinstance(data, dict):
+        return secret
+    if not all(isinstance(text, str) for text in texts.values()):
+        return secret
+    del secret["stringData"]
+    return secret | {"data": data | {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}}
 
 
 def _check_base64(obj: Object, field: str) -> None:

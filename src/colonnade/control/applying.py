@@ -14,7 +14,7 @@ from colonnade.control.store import Store
 from colonnade.errors import InvalidInput
 from colonnade.resources.kinds import by_kind
 
-MANAGER = "colonnade-up"
+MANAGER = "colonnade"  # of `colonnade apply` too: what the one has applied the other can take away
 
 
 def apply(store: Store, manifest: dict[str, Any], *, dry_run: bool = False) -> Written:

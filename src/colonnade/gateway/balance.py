@@ -79,3 +79,7 @@ class Balancer(Generic[T]):
         if chosen is not None:
             self._next = (members.index(chosen) + 1) % count
         return chosen
+
+    def has_untried(self, tried: Collection[T]) -> bool:
+        """Whether `pick` would find one."""
+        return any(member not in tried for member in self.members)

@@ -1,12 +1,16 @@
 """The live side of the route table: services with their replicas, connections to them, and the swap of tables.
 
-A swap keeps what both tables name: a replica that stays keeps its warm connections and its count of requests. One that
-is gone takes no new request and is closed when its last one has ended, so a swap under load fails nothing.
+A swap keeps what both tables name: a service stays the same object with other replicas, so a request that was matched
+before the swap and is sent after it (its body came late, or its first replica failed) goes where the new table says. A
+replica that stays keeps its warm connections and its count of requests. One that is gone takes no new request and is
+closed when its last one has ended. So a swap under load fails nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+import msgspec
 
 from colonnade.gateway.balance import Balancer, Load
 from colonnade.gateway.metrics import GatewayMetrics, ServiceMetrics
@@ -53,15 +57,25 @@ class Replica:
 
 
 class Service:
-    """One route with its replicas and its counters."""
+    """One route with its replicas and its counters, for as long as tables name it. Ask it at the time of sending."""
 
     __slots__ = ("balancer", "counts", "grpc_balancer", "route")
 
-    def __init__(self, route: Route, replicas: list[Replica], counts: ServiceMetrics) -> None:
-        self.route = route
+    def __init__(self, counts: ServiceMetrics) -> None:
+        self.route = Route("", "", "")
         self.counts = counts
-        self.balancer: Balancer[Replica] = Balancer(replicas)
-        self.grpc_balancer: Balancer[Replica] = Balancer([one for one in replicas if one.backend.grpc is not None])
+        self.balancer: Balancer[Replica] = Balancer(())
+        self.grpc_balancer: Balancer[Replica] = Balancer(())
+
+    def update(self, route: Route, replicas: list[Replica]) -> None:
+        """Serve what a new table says of this service."""
+        self.route = route
+        self.balancer.members = tuple(replicas)
+        self.grpc_balancer.members = tuple(one for one in replicas if one.backend.grpc is not None)
+
+    def retire(self) -> None:
+        """No table names it any more: requests that were matched and not sent find no replica."""
+        self.update(msgspec.structs.replace(self.route, backends=(), ready=False, reason="it was deleted"), [])
 
     @property
     def ready(self) -> bool:
@@ -75,12 +89,13 @@ class Fleet:
     def __init__(self, metrics: GatewayMetrics) -> None:
         self._metrics = metrics
         self._replicas: dict[Backend, Replica] = {}
+        self._services: dict[tuple[str, str], Service] = {}
         self.table = RouteTable()
         self.matcher = Matcher(self.table)
         self.services: tuple[Service, ...] = ()
 
     def swap(self, table: RouteTable) -> None:
-        """Serve `table` from the next request on; requests under way end on the replicas they have.
+        """Serve `table` from the next request on; requests that were sent end on the replicas they have.
 
         Raises:
             InvalidInput: a backend's address cannot be read; nothing is changed then.
@@ -90,17 +105,19 @@ class Fleet:
         gone = self._replicas.keys() - named
         retired = [self._replicas[backend] for backend in gone]
         self._replicas = {backend: one for backend, one in self._replicas.items() if backend in named} | fresh
-        self.services = tuple(
-            Service(
-                route,
-                [self._replicas[backend] for backend in route.backends],
-                self._metrics.service(route.namespace, route.name),
-            )
-            for route in table.routes
-        )
+        services = {}
+        for route in table.routes:
+            key = (route.namespace, route.name)
+            service = self._services.get(key) or Service(self._metrics.service(*key))
+            service.update(route, [self._replicas[backend] for backend in route.backends])
+            services[key] = service
+        for key in self._services.keys() - services.keys():
+            self._services[key].retire()
+        self._services = services
+        self.services = tuple(services[route.namespace, route.name] for route in table.routes)
         self.matcher = Matcher(table)
         self.table = table
-        self._metrics.keep({(route.namespace, route.name) for route in table.routes})
+        self._metrics.keep(services.keys())
         for replica in retired:
             replica.retire()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from colonnade.gateway import own
 from colonnade.gateway.fleet import Replica, Service
 from colonnade.gateway.forwarding import Header, may_repeat, request_headers, response_headers
+from colonnade.gateway.routes import not_ready
 from colonnade.net import Call, Exchange
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ WHOLE_REQUEST = 1 << 20  # a body announced up to here is collected and sent in 
 WHOLE_ANSWER = 64 << 10  # likewise an answer
 REPLAY = 1 << 20  # bytes of a streamed body kept to send them again
 CLIENT_GONE = 499  # counted, never sent
+RETRY_SOON: list[Header] = [(b"retry-after", b"1")]
 
 
 class Forward:
@@ -95,7 +97,7 @@ class Forward:
         exchange.on_disconnect(self._client_gone)
         timeout = self._service.route.timeout
         if timeout is not None:
-            self._timer = asyncio.get_running_loop().call_later(timeout, self._timed_out)
+            self._timer = asyncio.get_running_loop().call_later(timeout, self._timed_out, timeout)
         if exchange.length is not None and exchange.length <= WHOLE_REQUEST:
             exchange.collect(self._collected)
         else:
@@ -112,10 +114,13 @@ class Forward:
         self._send()
 
     def _send(self) -> None:
-        """Send the request to the best replica that has not failed it yet."""
-        replica = self._service.balancer.pick(time.monotonic(), self._tried)
-        if replica is None:  # all have failed: the last one once more
-            replica = self._tried[-1]
+        """Send the request to the best replica, of those that the service has now, that has not failed it yet."""
+        service = self._service
+        now = time.monotonic()
+        replica = service.balancer.pick(now, self._tried) or service.balancer.pick(now)
+        if replica is None or not service.ready:  # a swap since the request was matched
+            self._fail(503, not_ready(service.route), RETRY_SOON)
+            return
         self._attempts += 1
         self._replica = replica
         replica.take()
@@ -225,14 +230,15 @@ class Forward:
             self._fail(502, text)
         else:
             text = f"No replica of service {name} could be reached. Nothing was sent, so it is safe to send it again."
-            self._fail(503, text, [(b"retry-after", b"1")])
+            self._fail(503, text, RETRY_SOON)
 
     def _may_repeat(self, sent: bool) -> bool:
         if not may_repeat(self._exchange.method, sent) or (self._streamed and self._replay is None):
             return False
-        members = len(self._service.balancer.members)
+        balancer = self._service.balancer
         # A lone replica gets a second attempt if the first one got through: it was a connection that failed.
-        return self._attempts < members or (sent and members == 1 and self._attempts == 1)
+        lone = len(balancer.members) == 1 and self._attempts == 1 and sent
+        return lone or balancer.has_untried(self._tried)
 
     # Ends.
 
@@ -241,7 +247,7 @@ class Forward:
             self._settle()
             self._done(CLIENT_GONE)
 
-    def _timed_out(self) -> None:
+    def _timed_out(self, limit: float) -> None:
         self._timer = None
         self._settle()
         route = self._service.route
@@ -249,7 +255,7 @@ class Forward:
             self._exchange.abort()
             self._done(504)
             return
-        text = f"Service {route.namespace}/{route.name} did not answer within {route.timeout:g} s, the route's limit."
+        text = f"Service {route.namespace}/{route.name} did not answer within {limit:g} s, the route's limit."
         self._fail(504, text)
 
     def _fail(self, status: int, message: str, headers: list[Header] | None = None) -> None:

@@ -163,7 +163,7 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untype
                     service.counts.failures.inc()
                 repeatable = unsent or (method in _REPEATABLE and error.code() is grpc.StatusCode.UNAVAILABLE)
                 tried.append(replica)
-                if not repeatable or len(tried) >= len(service.grpc_balancer.members):
+                if not repeatable or not service.grpc_balancer.has_untried(tried):
                     raise told(error, replica, service) from None
                 service.counts.retries.inc()
             finally:
@@ -269,8 +269,7 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untype
             Refused: no replica can be reached.
         """
         tried: list[Replica] = []
-        while len(tried) < len(service.grpc_balancer.members):
-            replica = self._pick(service, tried)
+        while (replica := service.grpc_balancer.pick(time.monotonic(), tried)) is not None:
             replica.take()
             try:
                 async with asyncio.timeout(defaults.CONNECT_TIMEOUT):

@@ -12,14 +12,13 @@ from itertools import count
 from colonnade.gateway import own
 from colonnade.gateway.access import REFUSED, Access
 from colonnade.gateway.fleet import Fleet
-from colonnade.gateway.forward import Forward
+from colonnade.gateway.forward import RETRY_SOON, Forward
 from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.routes import not_ready
 from colonnade.net import Exchange
 from colonnade.observe.metrics import CONTENT_TYPE
 
 MAX_IN_FLIGHT = 4096  # requests forwarded at one time; more are told to come back
-_RETRY_SOON: list[tuple[bytes, bytes]] = [(b"retry-after", b"1")]
 
 
 class Proxy:
@@ -71,11 +70,11 @@ class Proxy:
         service = self.fleet.services[match.service]
         if not service.ready:
             service.counts.http(503, 0.0)
-            exchange.reply(503, own.error(not_ready(service.route)), headers=_RETRY_SOON)
+            exchange.reply(503, own.error(not_ready(service.route)), headers=RETRY_SOON)
         elif self.in_flight >= self._max_in_flight:
             service.counts.http(503, 0.0)
             text = f"The gateway forwards {self._max_in_flight} requests already, its limit; try again."
-            exchange.reply(503, own.error(text), headers=_RETRY_SOON)
+            exchange.reply(503, own.error(text), headers=RETRY_SOON)
         else:
             Forward(self, exchange, service, match.path, self.access.is_own(authorization)).begin()
 

@@ -39,6 +39,29 @@ def default(obj: dict[str, Any]) -> dict[str, Any]:
     return {**obj, "spec": filled}
 
 
+def translate(patch: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    """A merge patch (RFC 7396) for a stored InferenceService, which has `model` where the user wrote a framework key.
+
+    A framework key that the patch sets replaces the stored `model`, as it does in KServe's webhook. One that it takes
+    away, with another form in its place, takes the `model` along that it has become: `kubectl apply` sends this when
+    the form of a manifest changes. One that it just takes away is left to have no effect: the manifest says `model`
+    now, and the rest of the patch says how that differs from the stored one.
+    """
+    match patch, stored:
+        case {"spec": {"predictor": dict() as asked}}, {"spec": {"predictor": {"model": dict() as model}}}:
+            pass
+        case _:
+            return patch
+    if asked.get("model") is not None:
+        return patch
+    former = (model.get("modelFormat") or {}).get("name")
+    replaced = any(asked.get(key) is not None for key in LEGACY_KEYS)
+    taken_away = former in LEGACY_KEYS and former in asked and asked.get("containers") is not None
+    if not replaced and not taken_away:
+        return patch
+    return {**patch, "spec": {**patch["spec"], "predictor": {**asked, "model": None}}}
+
+
 def _with_model(predictor: dict[str, Any]) -> dict[str, Any]:
     """A single framework key becomes `model`, in its place."""
     given = [key for key in LEGACY_KEYS if predictor.get(key) is not None]

@@ -1,7 +1,7 @@
 """Which adapter serves what: by name, by file, by KServe's model format, by KServe's image.
 
 Importing this module imports no framework and no adapter, because the control plane and the command line ask it and
-must start quickly. The table of entries follows the runtimes that KServe installs (reference section 1.2): the same
+must start quickly. The table of entries follows the runtimes that KServe installs: the same
 names and the same order of preference, so that a manifest picks here what it picks on a cluster.
 """
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from colonnade.errors import Error, InvalidInput
 
-# KServe's prefixes in the order in which its message lists them (reference section 1.3).
+# KServe's prefixes in the order in which its message lists them.
 KSERVE_SCHEMES = (
     *("gs", "s3", "pvc", "file", "https", "http", "hdfs", "webhdfs", "oci", "oci+native", "oci+fetch"),
     *("hf", "modelscope"),

@@ -100,7 +100,8 @@ class Writer:
         ref = target.ref(metadata["name"])
         self._check_namespace(ref)
         metadata.pop("managedFields", None)
-        admitted, warnings = self._admit(target, obj, None, options)
+        warnings = admission.check_fields(target.kind, obj, None, options.validation)
+        admitted = self._admit(target, obj, None)
         owned = ownership.updated(None, admitted, options.manager, self._time())
         return Written(self._store.create(ref, _bounded(owned), dry_run=options.dry_run), True, warnings)
 
@@ -138,7 +139,10 @@ class Writer:
         else:
             if not isinstance(patch, dict):
                 raise InvalidInput("the patch must be an object")
-            changed = patches.merge(live, patch) if form == MERGE_PATCH else patches.strategic(live, patch)
+            if form == MERGE_PATCH:
+                changed = patches.merge(live, admission.translated(target.kind, patch, live))
+            else:
+                changed = patches.strategic(live, patch)
         obj = _expected(target, changed)
         if obj["metadata"].get("name") != target.name:
             raise Invalid(
@@ -188,12 +192,14 @@ class Writer:
             if metadata.get("uid"):
                 raise Conflict(f'uid mismatch: there is no {ref.qualified} "{ref.name}"')
             self._check_namespace(ref)
-        obj.pop("status", None)
-        merged = ownership.applied(live or {}, obj, options.manager, time, force=options.force)
+        warnings = admission.check_fields(target.kind, obj, live, options.validation)
+        wanted = admission.expanded(target.kind, obj)
+        merged = ownership.applied(live or {}, wanted, options.manager, time, force=options.force)
+        merged.pop("status", None)
         merged["metadata"] |= {"name": ref.name} | {
             key: metadata[key] for key in ("resourceVersion", "uid") if metadata.get(key)
         }
-        admitted, warnings = self._admit(target, merged, live, options)
+        admitted = self._admit(target, merged, live)
         owned = ownership.updated(merged, admitted, options.manager, time)
         if live is None:
             return Written(self._store.create(ref, _bounded(owned), dry_run=options.dry_run), True, warnings)
@@ -206,17 +212,15 @@ class Writer:
             if not isinstance(obj.get("status", {}), dict):
                 raise Invalid("status: Invalid value: must be an object", (("status", "must be an object"),))
             return Written(self._store.update(ref, _bounded(obj), status=True, dry_run=options.dry_run))
-        admitted, warnings = self._admit(target, obj, live, options)
+        warnings = admission.check_fields(target.kind, obj, live, options.validation)
+        admitted = self._admit(target, obj, live)
         owned = ownership.settled(live, ownership.updated(live, admitted, options.manager, self._time()))
         return Written(self._store.update(ref, _bounded(owned), dry_run=options.dry_run), False, warnings)
 
-    def _admit(
-        self, target: Target, obj: Object, live: Object | None, options: WriteOptions
-    ) -> tuple[Object, tuple[str, ...]]:
-        obj.pop("status", None)  # written through /status only
+    def _admit(self, target: Target, obj: Object, live: Object | None) -> Object:
         if target.namespace:
             obj["metadata"]["namespace"] = target.namespace
-        return admission.admit(target.kind, obj, live, options.validation)
+        return admission.admit(target.kind, obj, live)
 
     def _live(self, target: Target) -> Object:
         ref = target.ref()
@@ -258,6 +262,8 @@ def _expected(target: Target, body: Any) -> Object:
     if not isinstance(metadata, dict):
         raise InvalidInput("metadata must be an object")
     obj["metadata"] = metadata = dict(metadata)
+    if not target.subresource:
+        obj.pop("status", None)  # written through /status only
     for key in ("name", "namespace", "uid", "resourceVersion", "generateName"):
         if metadata.get(key) is None:
             metadata.pop(key, None)
