@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from colonnade.resources import manifest
-from colonnade.resources.defaulting import default
+from colonnade.resources.defaulting import default, translate
 from colonnade.resources.served import LEGACY_KEYS
 
 from .arbitrary import services
@@ -116,6 +116,41 @@ def test_defaulting_is_pure_and_idempotent(obj: dict[str, Any]) -> None:
     once = default(obj)
     assert obj == before
     assert default(once) == once
+
+
+SKLEARN = {"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "/a"}}
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "replaced"),
+    [
+        (SKLEARN, {"sklearn": {"storageUri": "/b"}}, True),
+        (SKLEARN, {"xgboost": {"storageUri": "/b"}}, True),
+        (SKLEARN, {"sklearn": None, "xgboost": {"storageUri": "/b"}}, True),
+        (SKLEARN, {"sklearn": None, "containers": [{"name": "c"}]}, True),
+        (SKLEARN, {"sklearn": None}, False),  # the manifest says `model` now
+        (SKLEARN, {"sklearn": None, "model": {"storageUri": "/b"}}, False),
+        (SKLEARN, {"containers": [{"name": "sidecar"}]}, False),
+        (SKLEARN, {"xgboost": None, "containers": [{"name": "sidecar"}]}, False),
+        (SKLEARN, {"sklearn": {}, "model": {"storageUri": "/b"}}, False),
+        (SKLEARN, {"minReplicas": 2}, False),
+        (SKLEARN, {"model": None, "containers": [{"name": "c"}]}, False),
+        ({"containers": [{"name": "c"}]}, {"containers": None, "sklearn": {"storageUri": "/b"}}, False),
+    ],
+)
+def test_a_framework_key_in_a_patch_means_the_model_it_has_become(
+    stored: dict[str, Any], asked: dict[str, Any], replaced: bool
+) -> None:
+    patch = {"metadata": {"labels": {"a": "b"}}, "spec": {"predictor": asked, "canary": []}}
+    before = copy.deepcopy(patch)
+    found = translate(patch, service({"predictor": stored}))
+    assert patch == before
+    assert found == ({**patch, "spec": {"predictor": {**asked, "model": None}, "canary": []}} if replaced else patch)
+
+
+@pytest.mark.parametrize("patch", [{}, {"spec": None}, {"spec": {"predictor": None}}, {"spec": {"predictor": []}}])
+def test_other_patches_are_left_alone(patch: dict[str, Any]) -> None:
+    assert translate(patch, service({"predictor": SKLEARN})) is patch
 
 
 def test_samples_with_a_framework_key_have_a_model_afterwards(kserve: Path) -> None:

@@ -64,10 +64,9 @@ def test_kubectl_sees_no_difference_in_what_it_applied(cluster: Cluster, form: s
 @pytest.mark.usefixtures("kubectl_present")
 def test_client_side_and_server_side_apply_can_take_turns(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest("sklearn")))
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest("containers")))
-    assert cluster.get("iris")["spec"]["predictor"] == expected("containers")
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest("onnx")))
-    assert cluster.get("iris")["spec"]["predictor"] == expected("onnx")
+    for form in ("sklearn", "containers", "onnx"):  # the first one hands the ownership over
+        cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest(form)))
+        assert cluster.get("iris")["spec"]["predictor"] == expected(form)
 
 
 def test_our_own_apply_changes_the_form(cluster: Cluster) -> None:
