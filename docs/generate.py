@@ -132,6 +132,10 @@ FILES = [
     "| `replicas/` | a folder per replica: its process, its log, why it ended |",
     "| `run/` | Unix sockets; under the temporary folder if the path of the state folder is too long for them |",
     "| `cache/` | downloaded models, by content |",
+    "",
+    "What a replica or the gateway writes goes to a file of its own. Past `LOG_FILE_BYTES` the control plane moves it "
+    "to `….log.1`, so a log takes twice that on the disk. While no control plane runs, nobody does: a data plane that "
+    "goes on alone after a crash logs without a bound until the next `colonnade up`.",
 ]
 
 PAGES = {"cli.md": command_line, "manifests.md": manifests, "limits.md": limits}

@@ -189,6 +189,19 @@ def documents(text: str, source: str) -> Iterator[Manifest | Unreadable]:
             yield from (Manifest(obj, source, index, line) for obj in objects)
 
 
+def read(text: str) -> Any:
+    """One document as the JSON value that it stands for, whatever it is of.
+
+    Raises:
+        InvalidInput: it is neither YAML nor JSON, holds a key twice, is too deep or too large.
+    """
+    try:
+        return _read(text)
+    except _Unusable as failure:
+        where = "" if failure.line is None else f" in line {failure.line + 1}"
+        raise InvalidInput(f"the document cannot be read{where}: {failure.message}") from None
+
+
 def _split(text: str) -> Iterator[tuple[int, str]]:
     """Documents with the line (from 1) that each begins on; split at `---` as kubectl splits."""
     lines = text.removeprefix("\ufeff").splitlines(keepends=True)

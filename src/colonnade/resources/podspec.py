@@ -32,7 +32,7 @@ _PORT_NOTE = "a free local address is given to each replica; the gateway forward
 _RECORDED = "recorded, not enforced"
 _REFUSED = f"{NOT_RUN}: the service is refused with it"
 _IDENTITY = "recorded; there are no identities of a cluster here"
-_PROBE_NOTE = "readiness decides; a replica that exits is restarted, one that hangs is not"
+_STARTUP_NOTE = "liveness is not asked before the replica has been ready"
 
 
 class KeySelector(Resource, frozen=True):
@@ -117,12 +117,13 @@ class Probe(Resource, frozen=True):
     exec: Annotated[ExecAction | None, field_doc("Run a command.", RUNS)] = None
     tcp_socket: Annotated[
         FreeObject | None,
-        field_doc("Open a TCP connection.", EMULATED, "built-in runtimes are asked for their ready endpoint instead"),
+        field_doc("Open a TCP connection.", EMULATED, "built-in runtimes are asked for their health endpoint instead"),
     ] = None
     grpc: Annotated[FreeObject | None, field_doc("Ask gRPC's health service.", CLUSTER_ONLY, _REFUSED)] = None
     initial_delay_seconds: Annotated[Int32 | None, field_doc("Seconds before the first probe.", RUNS)] = None
     period_seconds: Annotated[
-        Int32 | None, field_doc("Seconds between probes.", EMULATED, "probed often at the start, rarely when ready")
+        Int32 | None,
+        field_doc("Seconds between probes.", EMULATED, "readiness is asked often at the start, rarely later"),
     ] = None
     timeout_seconds: Annotated[Int32 | None, field_doc("Seconds until a probe fails.", RUNS)] = None
     success_threshold: Annotated[
@@ -191,12 +192,8 @@ class Container(Resource, frozen=True):
     ports: Annotated[list[ContainerPort] | None, field_doc("Ports that are listened on.")] = None
     resources: Annotated[ResourceRequirements | None, field_doc("Compute asked for.")] = None
     readiness_probe: Annotated[Probe | None, field_doc("When the container may get requests.")] = None
-    liveness_probe: Annotated[
-        Probe | None, field_doc("When the container must be restarted.", CLUSTER_ONLY, _PROBE_NOTE)
-    ] = None
-    startup_probe: Annotated[Probe | None, field_doc("When the container has started.", CLUSTER_ONLY, _PROBE_NOTE)] = (
-        None
-    )
+    liveness_probe: Annotated[Probe | None, field_doc("When the container must be restarted.")] = None
+    startup_probe: Annotated[Probe | None, field_doc("When the container has started.", EMULATED, _STARTUP_NOTE)] = None
     image_pull_policy: Annotated[str | None, field_doc("When to pull.", CLUSTER_ONLY, NO_CONTAINER)] = None
     security_context: Annotated[FreeObject | None, field_doc("Privileges.", CLUSTER_ONLY, NO_CONTAINER)] = None
     volume_mounts: Annotated[list[VolumeMount] | None, field_doc("Volumes to mount.", CLUSTER_ONLY, NO_CONTAINER)] = (

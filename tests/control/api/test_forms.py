@@ -130,3 +130,9 @@ def test_a_warning_names_the_field_that_was_written(cluster: Cluster) -> None:
     )
     assert answer.status_code == 201
     assert "spec.predictor.sklearn.storageURL" in answer.headers["warning"]
+
+
+def test_text_of_a_secret_that_is_no_longer_applied_goes(cluster: Cluster) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "stringData": {"a": "1", "b": "2"}}
+    assert apply(cluster.store, secret).object["data"] == {"a": "MQ==", "b": "Mg=="}
+    assert apply(cluster.store, {**secret, "stringData": {"a": "1"}}).object["data"] == {"a": "MQ=="}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
 from colonnade.control.api import protobuf
 from colonnade.control.objects import Object
 from colonnade.errors import Error, InvalidInput, UnsupportedMediaType
+from colonnade.resources import manifest
+from colonnade.resources.strict import MAX_DEPTH, too_deep
 
 View = Literal["object", "table", "metadata"]
-
-MAX_DEPTH = 100  # deeper than any manifest; keeps recursive walks far from the interpreter's limit
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -33,16 +32,6 @@ class NotAcceptable(Error):
     reason = "NotAcceptable"
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: what looks like a time stays a string."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def media_type(header: bytes) -> str:
     """The media type of a header without its parameters, in lower case."""
     return header.decode("latin-1").partition(";")[0].strip().lower()
@@ -60,40 +49,24 @@ def decode_body(body: bytes, content_type: bytes) -> Any:
         )
     try:
         value = msgspec.json.decode(body)
+    except UnicodeDecodeError:
+        raise InvalidInput("the body is not UTF-8") from None
     except RecursionError:
         raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} levels") from None
     except msgspec.MsgspecError as error:
         if kind not in _YAML_TYPES:
             raise InvalidInput(f"the body is not JSON: {error}") from None
-        value = _from_yaml(body)
-    _check_depth(value, MAX_DEPTH)
+        return _from_yaml(body)
+    if too_deep(value):
+        raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} levels")
     return value
 
 
 def _from_yaml(body: bytes) -> Any:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, _Loader)):
-            raise InvalidInput("YAML aliases are not taken by the API, as they can blow up: write the value out")
-        loaded = yaml.load(body, _Loader)  # noqa: S506  a safe loader
-        return msgspec.json.decode(msgspec.json.encode(loaded))  # keys become strings; what JSON cannot say is refused
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidInput(f"the body is not YAML{line}: {error.problem}") from None
-    except RecursionError:
-        raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} levels") from None
-    except (yaml.YAMLError, msgspec.MsgspecError, TypeError, ValueError, OverflowError):
-        raise InvalidInput("the body is not YAML that JSON could say") from None
-
-
-def _check_depth(value: Any, left: int) -> None:
-    if left == 0:
-        raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, dict):
-        for inner in value.values():
-            _check_depth(inner, left - 1)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_depth(inner, left - 1)
+        return manifest.read(body.decode())
+    except UnicodeDecodeError:
+        raise InvalidInput("the body is not UTF-8") from None
 
 
 def view_of(accept: bytes) -> View:
