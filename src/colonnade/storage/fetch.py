@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from colonnade.resources.kserve_texts import SCHEMES
+from colonnade.resources.served import scheme_of
 from colonnade.storage.cache import Cache
 from colonnade.storage.http import HttpProvider
 from colonnade.storage.limits import Limits, Progress
 from colonnade.storage.local import LocalProvider
 from colonnade.storage.provider import Order, Provider
-from colonnade.storage.uri import KSERVE_SCHEMES, SchemeNotServed, local_path, redacted, scheme_of, unsupported
+from colonnade.storage.uri import SchemeNotServed, local_path, redacted, unsupported
 
 _LOCAL = ""  # the registry's key of plain paths
 
@@ -36,9 +38,9 @@ def check_uri(uri: str) -> None:
         SchemeNotServed: a scheme of KServe that this version does not fetch.
     """
     scheme = scheme_of(uri)
-    if scheme in (None, "file"):
+    if scheme in (_LOCAL, "file"):
         local_path(uri)
-    elif scheme not in KSERVE_SCHEMES and scheme not in PROVIDERS:
+    elif scheme not in SCHEMES and scheme not in PROVIDERS:
         raise unsupported(uri)
     elif scheme not in PROVIDERS:
         raise SchemeNotServed(
@@ -74,6 +76,6 @@ def fetch(
         LoadFailed: the artefact cannot be had; names the URI without its secrets, the cause and the fix.
     """
     check_uri(uri)
-    provider = PROVIDERS[scheme_of(uri) or _LOCAL]()
+    provider = PROVIDERS[scheme_of(uri)]()
     environment = os.environ if env is None else env
     return provider.fetch(Order(uri, Cache(cache), limits or Limits(), environment, progress))

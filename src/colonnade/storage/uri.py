@@ -1,24 +1,16 @@
 """What a `storageUri` says, decided without touching disk or network.
 
-The list of schemes and the text of the refusal are KServe's, so that a manifest is refused here in the words that its
-author finds in KServe's documentation.
+The text of the refusal is the one that admission gives (`resources.kserve_texts`), which is KServe's own.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from colonnade.errors import Error, InvalidInput
-
-# KServe's prefixes in the order in which its message lists them.
-KSERVE_SCHEMES = (
-    *("gs", "s3", "pvc", "file", "https", "http", "hdfs", "webhdfs", "oci", "oci+native", "oci+fetch"),
-    *("hf", "modelscope"),
-)
-
-_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
+from colonnade.resources.kserve_texts import unsupported_uri
+from colonnade.resources.served import scheme_of
 
 
 class SchemeNotServed(Error):
@@ -28,24 +20,14 @@ class SchemeNotServed(Error):
     reason = "NotImplemented"
 
 
-def scheme_of(uri: str) -> str | None:
-    """The scheme in lower case, or None for a path."""
-    match = _SCHEME.match(uri)
-    return match.group(1).lower() if match else None
-
-
 def unsupported(uri: str) -> InvalidInput:
     """KServe's refusal of a URI."""
-    listed = ", ".join(f"{scheme}://" for scheme in KSERVE_SCHEMES)
-    return InvalidInput(
-        f"storageUri, must be one of: [{listed}] or match https://{{}}.blob.core.windows.net/{{}}/{{}} "
-        f"or be an absolute or relative local path. StorageUri [{redacted(uri)}] is not supported"
-    )
+    return InvalidInput(unsupported_uri(redacted(uri)))
 
 
 def redacted(uri: str) -> str:
     """The URI as messages and logs may show it: user, password, query and fragment are left out."""
-    if scheme_of(uri) is None:
+    if not scheme_of(uri):
         return uri
     try:
         parts = urlsplit(uri)
@@ -72,6 +54,6 @@ def local_path(uri: str) -> Path:
     if not text or "\0" in text:
         raise InvalidInput(f"storageUri {uri!r} names no path; give a file or a folder")
     path = Path(text)
-    if scheme_of(uri) is None:
+    if not scheme_of(uri):
         path = path.expanduser()
     return path.absolute()
