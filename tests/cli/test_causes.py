@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from colonnade.cli.advice import advice
 from colonnade.cli.causes import diagnose, worst_pod
 
 
@@ -70,18 +71,37 @@ def test_a_crash_shows_exit_code_restarts_and_log() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "advice"),
+    ("reason", "message", "hint"),
     [
-        ("os.system is not allowed; annotation colonnade.dev/trust-code consents", "trust-code"),
-        ("xgboost is not installed: pip install 'colonnade[xgboost]'", "install the package"),
-        ("image example/unknown:1 is not known", "command"),
-        ("ended by signal 9", "memory"),
+        ("ModelLoadFailed", 'os.system is not allowed; annotation colonnade.dev/trust-code: "true" consents', "trust"),
+        ("ModelLoadFailed", "xgboost is not installed: pip install 'colonnade[xgboost]'", "install the extra"),
+        ("ModelLoadFailed", "s3:// is a scheme of KServe that this version does not fetch yet", "local path"),
+        ("InvalidPredictorSpec", "image example/unknown:1 is not known", "`command`"),
+        ("NoSupportingRuntime", "no runtime for tensorflow", "model format"),
+        ("RuntimeUnhealthy", "Secret credentials does not hold the key token", "Secret"),
+        ("Error", "colonnade.server: error: unrecognized arguments: --workers=2", "`args`"),
     ],
 )
-def test_advice_follows_the_message(message: str, advice: str) -> None:
-    failure = {"reason": "ModelLoadFailed", "message": message}
-    found = diagnose(service(ready("False"), modelStatus={"lastFailureInfo": failure}), [], []).advice
-    assert any(advice in hint for hint in found)
+def test_advice_follows_reason_and_message(reason: str, message: str, hint: str) -> None:
+    (found,) = advice([(reason, message)])
+    assert hint in found
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("RuntimeUnhealthy", "the process ended with exit code 1"),
+        ("RuntimeUnhealthy", "usage: python -m colonnade.server [-h] [--runtime {auto}] [--trust-code]"),
+        ("ModelLoadFailed", "division by zero in model.py, line 3, version 2"),
+    ],
+)
+def test_no_hint_is_given_for_words_that_only_look_alike(reason: str, message: str) -> None:
+    assert advice([(reason, message)]) == []
+
+
+def test_advice_reads_what_killed_a_replica() -> None:
+    killed = pod("iris-1", state={"terminated": {"exitCode": 137, "signal": 9}})
+    assert any("memory" in hint for hint in diagnose(service(ready("False")), [killed], []).advice)
 
 
 def test_a_service_without_status_says_so() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from colonnade.cli.exits import CommandFailed
 from colonnade.cli.main import COMMANDS, main
-from colonnade.cli.predict import detect
+from colonnade.cli.predict import detect, readable
 
 ISVC = """
 apiVersion: serving.kserve.io/v1beta1
@@ -81,3 +82,15 @@ def test_bad_input_is_named(tmp_path: Path, words: list[str], data: str | None, 
 )
 def test_the_protocol_is_read_off_the_body(body: dict[str, object], protocol: str) -> None:
     assert detect(json.dumps(body).encode()) == protocol
+
+
+def test_a_binary_answer_is_shown_as_lists() -> None:
+    head = b'{"model_name":"m","outputs":[{"name":"a","datatype":"INT32","shape":[2],"parameters":{"binary_data_size":8}}]}'
+    shown = readable(head + b"\x01\x00\x00\x00\x02\x00\x00\x00", str(len(head)))
+    assert shown["outputs"] == [{"name": "a", "datatype": "INT32", "shape": [2], "parameters": {}, "data": [1, 2]}]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff"])
+def test_an_answer_that_is_not_json_ends_with_a_sentence(body: bytes) -> None:
+    with pytest.raises(CommandFailed, match="neither JSON"):
+        readable(body, None)

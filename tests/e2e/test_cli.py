@@ -17,7 +17,7 @@ from .product import BIN, Product, service, until
 
 def test_get_in_every_form(product: Product, iris_model: Path) -> None:
     product.apply(service("forms", {"sklearn": {"storageUri": str(iris_model)}}))
-    assert product.colonnade("get", "isvc", "forms", "-o", "name") == "inferenceservices/forms\n"
+    assert product.colonnade("get", "isvc", "forms", "-o", "name") == "inferenceservice.serving.kserve.io/forms\n"
     as_json = json.loads(product.colonnade("get", "isvc", "forms", "-o", "json"))
     as_yaml = yaml.safe_load(product.colonnade("get", "isvc/forms", "-o", "yaml"))
     assert as_json["metadata"]["uid"] == as_yaml["metadata"]["uid"]

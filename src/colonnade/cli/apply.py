@@ -9,7 +9,7 @@ import msgspec
 
 from colonnade.cli import output
 from colonnade.cli.api import Api, Object, kind_path
-from colonnade.cli.causes import is_ready
+from colonnade.cli.causes import is_ready, is_refused
 from colonnade.cli.exits import CommandFailed, NotReady
 from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.state import Target, pass_target
@@ -47,14 +47,14 @@ def command(
         if form in ("json", "yaml"):
             output.document(applied, form)
         elif form == "name":
-            output.names([applied], kind.plural)
+            click.echo(output.name(kind, applied["metadata"]["name"]))
         else:
             version = applied["metadata"].get("resourceVersion")
             done = "created" if before is None else "configured"
             if before is not None and before["metadata"].get("resourceVersion") == version:
                 done = "unchanged"
             suffix = " (dry run)" if dry_run else ""
-            output.out.print(f"{kind.singular}/{applied['metadata']['name']} {done}{suffix}")
+            click.echo(f"{output.name(kind, applied['metadata']['name'])} {done}{suffix}")
     if wait and not dry_run:
         services = [_key(document.object, kind, namespace) for document, kind in documents if kind == service_kind()]
         for scope, name in services:
@@ -65,10 +65,13 @@ def wait_ready(api: Api, namespace: str, name: str, timeout: float) -> None:
     """Returns when the service is Ready in its latest generation.
 
     Raises:
-        CommandFailed: it is not in time, or it is gone.
+        NotReady: it is not in time, or its spec can never run here.
+        CommandFailed: it is gone.
     """
     deadline = time.monotonic() + timeout
-    while not is_ready(service(api, namespace, name)):
+    while not is_ready(found := service(api, namespace, name)):
+        if is_refused(found):
+            raise NotReady(f"{name} cannot run as it is; `colonnade why {name}` says why")
         if time.monotonic() > deadline:
             raise NotReady(f"{name} is not Ready after {timeout:g} s; `colonnade why {name}` says why")
         time.sleep(0.05)

@@ -6,9 +6,11 @@ says what to do. Sources: the status of the InferenceService and of its pods, as
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from colonnade.cli.advice import advice
 
 Object = dict[str, Any]
 
@@ -36,21 +38,6 @@ class Diagnosis:
     failed: bool = False  # something has gone wrong, as against not having come yet
 
 
-# What a message says, and what then helps. The first match of each pattern counts.
-ADVICE = (
-    (r"trust-code", 'if you trust the file, set the annotation colonnade.dev/trust-code: "true" and apply again'),
-    (r"\bextra\b|pip install", "install the package that the message names into the platform's environment"),
-    (r"storageUri|StorageURI|does not exist|No such file", "correct spec.predictor…storageUri and apply again"),
-    (r"image", "give the container a `command`, or use a model format that is built in"),
-    (r"SIGKILL|signal 9", "look whether the machine ran out of memory (`dmesg`), and give the replica less to hold"),
-    (r"version", "retrain or convert the model with the versions installed here, or install those it was trained with"),
-    (
-        r"(?i)no supporting|modelFormat|runtime",
-        "choose a model format that is served here: `colonnade check -f` lists what runs",
-    ),
-)
-
-
 def diagnose(service: Object, pods: list[Object], log: list[str]) -> Diagnosis:
     """The chain of causes.
 
@@ -64,17 +51,16 @@ def diagnose(service: Object, pods: list[Object], log: list[str]) -> Diagnosis:
         return Diagnosis(name, ready=True)
     ready = _condition(service, "Ready")
     causes = [*_service_causes(service, ready), *(cause for pod in pods for cause in _pod_causes(pod))]
-    text = "\n".join([*(line for cause in causes for line in (cause.message, *cause.details)), *log])
-    advice = [hint for pattern, hint in ADVICE if re.search(pattern, text)]
+    hints = advice(list(_failures(service, pods)))
     if not causes:
         causes = [Cause("control plane", "the service has not been looked at yet")]
-    if not advice:
-        advice = [f"`colonnade describe isvc {name}` shows its events; `colonnade logs {name}` all that it wrote"]
+    if not hints:
+        hints = [f"`colonnade describe isvc {name}` shows its events; `colonnade logs {name}` all that it wrote"]
     return Diagnosis(
         name,
         ready=False,
         causes=tuple(causes),
-        advice=tuple(advice),
+        advice=tuple(hints),
         log=tuple(log[-LOG_LINES:]),
         failed=_failed(service, pods),
     )
@@ -86,9 +72,29 @@ def is_ready(service: Object) -> bool:
     return _holds(service) and observed >= service["metadata"].get("generation", 0)
 
 
+def is_refused(service: Object) -> bool:
+    """Whether the service as it is now asked for can never run: waiting longer would not help."""
+    status = service.get("status", {})
+    observed = status.get("observedGeneration", 0) >= service["metadata"].get("generation", 0)
+    return observed and (status.get("modelStatus") or {}).get("transitionStatus") == "InvalidSpec"
+
+
 def worst_pod(pods: list[Object]) -> Object | None:
     """The pod whose log says most: not ready before ready, more restarts before fewer, newest first."""
     return min(pods, key=lambda pod: (_holds(pod), -_container(pod).get("restartCount", 0)), default=None)
+
+
+def _failures(service: Object, pods: list[Object]) -> Iterator[tuple[str, str]]:
+    """(reason, message) of everything that says of itself that it failed."""
+    failure = (service.get("status", {}).get("modelStatus") or {}).get("lastFailureInfo") or {}
+    yield str(failure.get("reason")), str(failure.get("message"))
+    for pod in pods:
+        state = _container(pod).get("state") or {}
+        last = (_container(pod).get("lastState") or {}).get("terminated")
+        for part in (state.get("waiting"), state.get("terminated"), last):
+            if part:
+                killed = f" signal {part['signal']}" if part.get("signal") else ""
+                yield str(part.get("reason")), f"{part.get('message') or ''}{killed}"
 
 
 def _failed(service: Object, pods: list[Object]) -> bool:

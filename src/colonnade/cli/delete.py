@@ -22,6 +22,7 @@ from colonnade.resources.kinds import Kind
 @click.option("--ignore-not-found", is_flag=True, help="What is not there counts as deleted.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the objects are gone.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
+@output.form_option("table", "name")
 @pass_target
 def command(
     target: Target,
@@ -31,6 +32,7 @@ def command(
     ignore_not_found: bool,
     wait: bool,
     timeout: float,
+    form: output.Form,
 ) -> None:
     """Delete objects by name (`delete isvc NAME`) or by manifest (`delete -f isvc.yaml`)."""
     doomed: list[tuple[Kind, str, str]] = []
@@ -53,7 +55,7 @@ def command(
         api.request("DELETE", kind_path(kind, scope, name))
         if wait:
             _wait(api, kind, scope, name, timeout)
-        output.out.print(f"{kind.singular}/{name} deleted")
+        click.echo(output.name(kind, name) + ("" if form == "name" else " deleted"))
 
 
 def _wait(api: Api, kind: Kind, namespace: str, name: str, timeout: float) -> None:

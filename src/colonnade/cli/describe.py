@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from colonnade.resources import manifest
 @click.command("describe", short_help="show an object with its conditions and events")
 @click.argument("target_words", metavar="KIND[/NAME] [NAME]", nargs=-1, required=True)
 @namespace_option
-@output.form_option("table", "json", "yaml")
+@output.form_option("table", "json", "yaml", "name")
 @pass_target
 def command(target: Target, target_words: tuple[str, ...], namespace: str, form: output.Form) -> None:
     """Show an object with its conditions and events."""
@@ -28,6 +29,8 @@ def command(target: Target, target_words: tuple[str, ...], namespace: str, form:
         events = events_of(api, obj)
         if form == "table":
             _print(obj, events)
+        elif form == "name":
+            click.echo(output.name(kind, name))
         else:
             output.document({"object": obj, "events": events}, form)
 
@@ -52,6 +55,11 @@ def _print(obj: Object, events: list[Object]) -> None:
         if part:
             output.out.print(f"\n[bold]{title}[/]")
             output.out.print(manifest.dump(part, "yaml").rstrip(), markup=False)
+    if data := obj.get("data"):
+        output.out.print("\n[bold]Data[/]")
+        for key, value in data.items():
+            shown = f"{len(base64.b64decode(value))} bytes" if obj["kind"] == "Secret" else value
+            output.out.print(f"  {key}: {shown}", markup=False)
     if conditions:
         output.out.print("\n[bold]Conditions[/]")
         fields = ("type", "status", "reason", "message", "lastTransitionTime")

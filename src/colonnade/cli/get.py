@@ -68,7 +68,8 @@ def _objects(
     answers = [(kind, api.request("GET", kind_path(kind, namespace, name), params=params)) for kind, name in pairs]
     if form == "name":
         for kind, answer in answers:
-            output.names(answer.get("items", [answer]), kind.plural)
+            for item in answer.get("items", [answer]):
+                click.echo(output.name(kind, item["metadata"]["name"]))
     elif len(answers) == 1:
         output.document(answers[0][1], form)
     else:
@@ -89,4 +90,4 @@ def _follow(api: Api, kind: Kind, namespace: str | None, name: str | None, selec
         if form in ("json", "yaml"):
             output.document(change["object"], form)
         else:
-            output.out.print(f"{change['type'].lower():9} {kind.singular}/{change['object']['metadata']['name']}")
+            click.echo(f"{change['type'].lower():9} {output.name(kind, change['object']['metadata']['name'])}")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from colonnade.resources import manifest
+from colonnade.resources.kinds import Kind
 
 Form = Literal["table", "wide", "json", "yaml", "name"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,10 +37,9 @@ def document(value: Any, form: Form) -> None:
     click.echo(manifest.dump(value, "yaml" if form == "yaml" else "json").rstrip("\n"))
 
 
-def names(objects: Iterable[dict[str, Any]], plural: str) -> None:
-    """Prints `plural/name` lines, as kubectl does."""
-    for item in objects:
-        click.echo(f"{plural}/{item['metadata']['name']}")
+def name(kind: Kind, name: str) -> str:
+    """`inferenceservice.serving.kserve.io/iris`, `pod/iris-1`: the form that kubectl prints and takes."""
+    return f"{kind.singular}.{kind.group}/{name}" if kind.group else f"{kind.singular}/{name}"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

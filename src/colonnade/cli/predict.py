@@ -10,9 +10,11 @@ import click
 import httpx
 import msgspec
 
+from colonnade.cli import output
 from colonnade.cli.exits import CommandFailed, Unreachable
 from colonnade.cli.state import Endpoints, Target, endpoints, pass_target
 from colonnade.cli.targets import namespace_option
+from colonnade.errors import Error, InvalidInput
 
 Protocol = Literal["v1", "v2", "grpc"]
 
@@ -31,6 +33,7 @@ Protocol = Literal["v1", "v2", "grpc"]
 @click.option("--model", help="Name of the model inside the service, where it is not the service's name.")
 @click.option("--explain", is_flag=True, help="Ask the explainer instead (V1).")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the answer.")
+@output.form_option("json", "yaml", default="json")
 @pass_target
 def command(
     target: Target,
@@ -41,16 +44,20 @@ def command(
     model: str | None,
     explain: bool,
     timeout: float,
+    form: output.Form,
 ) -> None:
     """Ask a service for a prediction and print its answer as JSON."""
     body = _read(data)
     spoken = detect(body) if protocol == "auto" else protocol
     addresses = endpoints(target.state_dir)
     if spoken == "grpc":
-        answer = _grpc(addresses, name, namespace, model or name, body, timeout)
+        answer = _grpc(addresses, target, name, namespace, model or name, body, timeout)
     else:
         answer = _http(addresses, target, name, namespace, path(spoken, model or name, explain), body, timeout)
-    click.echo(msgspec.json.encode(answer))
+    if form == "yaml":
+        output.document(answer, form)
+    else:
+        click.echo(msgspec.json.encode(answer))
 
 
 def detect(body: bytes) -> Protocol:
@@ -95,7 +102,34 @@ def _http(
         raise Unreachable(f"{url} does not answer ({error or type(error).__name__})") from None
     if not answer.is_success:
         raise CommandFailed(_refusal(answer, name))
-    return answer.json()
+    return readable(answer.content, answer.headers.get("inference-header-content-length"))
+
+
+def readable(body: bytes, header_length: str | None) -> Any:
+    """An answer as JSON: binary tensors, if it has any, as lists.
+
+    Raises:
+        CommandFailed: the answer is not what its protocol says.
+    """
+    try:
+        if header_length is None:
+            return msgspec.json.decode(body)
+        from colonnade.wire.rawdata import from_raw  # and with it numpy, which most answers do not need
+
+        offset = int(header_length)
+        answer = msgspec.json.decode(body[:offset])
+        for output_ in answer["outputs"]:
+            size = (output_.get("parameters") or {}).pop("binary_data_size", None)
+            if size is not None:
+                array = from_raw(output_["name"], output_["datatype"], output_["shape"], body, offset, size)
+                output_["data"] = [
+                    value.decode(errors="replace") if isinstance(value, bytes) else value
+                    for value in array.ravel().tolist()
+                ]
+                offset += size
+        return answer
+    except (ValueError, KeyError, TypeError, InvalidInput) as error:
+        raise CommandFailed(f"the answer is neither JSON nor binary tensors ({error}): {body[:200]!r}") from None
 
 
 def _refusal(answer: httpx.Response, name: str) -> str:
@@ -115,11 +149,12 @@ def _credentials(target: Target) -> dict[str, str]:
         return {}
 
 
-def _grpc(addresses: Endpoints, name: str, namespace: str, model: str, body: bytes, timeout: float) -> Any:
+def _grpc(
+    addresses: Endpoints, target: Target, name: str, namespace: str, model: str, body: bytes, timeout: float
+) -> Any:
     import grpc
     from google.protobuf.json_format import MessageToDict
 
-    from colonnade.errors import Error
     from colonnade.wire import grpc as codec
     from colonnade.wire import v2
     from colonnade.wire.openinference_pb2 import ModelInferResponse
@@ -137,7 +172,8 @@ def _grpc(addresses: Endpoints, name: str, namespace: str, model: str, body: byt
             response_deserializer=ModelInferResponse.FromString,
         )
         try:
-            answer = call(request, timeout=timeout)
+            metadata = tuple((key.lower(), value) for key, value in _credentials(target).items())
+            answer = call(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             failure = Unreachable if error.code() is grpc.StatusCode.UNAVAILABLE else CommandFailed
             raise failure(f"{error.code().name}: {error.details()}") from None

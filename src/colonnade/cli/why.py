@@ -11,13 +11,13 @@ from colonnade.cli.api import Api, Object, kind_path
 from colonnade.cli.causes import LOG_LINES, Diagnosis, diagnose, worst_pod
 from colonnade.cli.exits import NOT_READY, CommandFailed
 from colonnade.cli.state import Target, pass_target
-from colonnade.cli.targets import kind_named, namespace_option, pods_of, service
+from colonnade.cli.targets import kind_named, namespace_option, pods_of, service, service_kind
 
 
 @click.command("why", short_help="say why a service is not Ready, and what to do")
 @click.argument("name")
 @namespace_option
-@output.form_option("table", "json", "yaml")
+@output.form_option("table", "json", "yaml", "name")
 @click.pass_context
 @pass_target
 def command(target: Target, ctx: click.Context, name: str, namespace: str, form: output.Form) -> None:
@@ -28,6 +28,8 @@ def command(target: Target, ctx: click.Context, name: str, namespace: str, form:
     diagnosis = look(Api.from_kubeconfig(target.kubeconfig), namespace, name)
     if form == "table":
         show(diagnosis)
+    elif form == "name":
+        click.echo(output.name(service_kind(), name))
     else:
         output.document(asdict(diagnosis), form)
     if not diagnosis.ready:
