@@ -8,7 +8,7 @@ from colonnade.gateway.forwarding import Header, may_repeat, request_headers, re
 
 
 def forwarded(*raw: Header, client: bytes = b"10.0.0.9", hide: bool = False) -> dict[bytes, bytes]:
-    sent = request_headers(raw, dict(raw), client=client, scheme=b"http", request_id=b"id-1", hide_authorization=hide)
+    sent = request_headers(raw, dict(raw), client=client, scheme=b"http", hide_authorization=hide)
     assert len({name for name, _ in sent}) == len(sent), "a field was doubled"
     return dict(sent)
 
@@ -20,7 +20,6 @@ def test_plain_request_keeps_its_fields_and_gains_the_gateways() -> None:
         b"x-forwarded-for": b"10.0.0.9",
         b"x-forwarded-host": b"a.example.com",
         b"x-forwarded-proto": b"http",
-        b"x-request-id": b"id-1",
     }
 
 
@@ -57,12 +56,10 @@ def test_forwarded_for_grows_and_the_first_proxys_word_stays() -> None:
         (b"x-forwarded-for", b"1.2.3.4"),
         (b"x-forwarded-host", b"outer"),
         (b"x-forwarded-proto", b"https"),
-        (b"x-request-id", b"theirs"),
     )
     assert sent[b"x-forwarded-for"] == b"1.2.3.4, 10.0.0.9"
     assert sent[b"x-forwarded-host"] == b"outer"
     assert sent[b"x-forwarded-proto"] == b"https"
-    assert sent[b"x-request-id"] == b"theirs"
 
 
 def test_client_without_address() -> None:

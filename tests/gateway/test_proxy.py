@@ -55,6 +55,31 @@ async def test_request_reaches_the_replica_and_comes_back(running: Running, serv
     assert headers["content-length"] == "16"
 
 
+async def test_requests_with_the_same_head_differ_in_path_body_and_id_only(running: Running, serve: Serve) -> None:
+    """The head to the replica is kept from one request to the next; nothing of one request may stay in it."""
+    running.route(iris(await serve(echo)))
+    made = set()
+    for body, identity in ((b"1", "theirs-1"), (b"2", "theirs-2"), (b"3", None), (b"4", None), (b"5", "not a word")):
+        fields = {} if identity is None else {"x_request_id": identity}
+        seen = json.loads((await running.fetch("POST", "/v2/models/iris/infer", body, **fields)).body)
+        assert seen["body"] == body.decode()
+        assert identity in (None, seen["headers"]["x-request-id"])
+        made.add(seen["headers"]["x-request-id"])
+    assert len(made) == 5
+    for host, path in ((HOST, "/serving/default/iris/x"), ("127.0.0.1", "/serving/default/iris/x")):
+        seen = json.loads((await running.fetch("POST", path, b"6", host=host)).body)
+        assert seen["target"] == (path if host == HOST else "/x")
+
+
+async def test_a_new_table_changes_where_a_remembered_head_goes(running: Running, serve: Serve) -> None:
+    port = await serve(echo)
+    path = "/serving/default/iris/x"
+    running.route(iris(port))
+    assert json.loads((await running.fetch("POST", path, b"1")).body)["target"] == path, "the host decides"
+    running.route(iris(port, hosts=()))
+    assert json.loads((await running.fetch("POST", path, b"2")).body)["target"] == "/x"
+
+
 async def test_path_and_model_routes(running: Running, serve: Serve) -> None:
     running.route(iris(await serve(echo)))
     for path, target in (

@@ -32,9 +32,9 @@ class Times(colonnade.Model):
 @pytest.fixture(autouse=True)
 def clean_imports() -> Iterator[None]:
     """Undo what a model.py does to the interpreter."""
-    path, modules = list(sys.path), set(sys.modules)
+    path, modules, writes_none = list(sys.path), set(sys.modules), sys.dont_write_bytecode
     yield
-    sys.path[:] = path
+    sys.path[:], sys.dont_write_bytecode = path, writes_none
     for name in set(sys.modules) - modules:
         del sys.modules[name]
 
@@ -42,7 +42,7 @@ def clean_imports() -> Iterator[None]:
 def load(folder: Path, source: str | None = None, **env: str) -> Model:
     if source is not None:
         (folder / "model.py").write_text(source)
-    return PythonRuntime().load("times", folder, LoadOptions(env=env))
+    return PythonRuntime().load("times", folder, LoadOptions(trust_code=True, env=env))
 
 
 def test_a_class_is_served_with_what_lies_beside_it(tmp_path: Path) -> None:
@@ -53,6 +53,22 @@ def test_a_class_is_served_with_what_lies_beside_it(tmp_path: Path) -> None:
     assert (model.name, model.directory) == ("times", tmp_path)
     assert bind(model).predict_v1({"instances": [1, 2]})["predictions"].tolist() == [103, 106]
     assert "model" not in sys.modules
+
+
+def test_without_consent_nothing_runs(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("open(__file__ + '.ran', 'w')")
+    with pytest.raises(LoadFailed, match=r"model\.py is Python code.*colonnade\.dev/trust-code: \"true\" or with --trust"):
+        PythonRuntime().load("m", tmp_path, LoadOptions(env={}))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.py"]
+
+
+def test_no_bytecode_is_written_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "beside.py").write_text("FACTOR = 3")
+    (tmp_path / "later.py").write_text("")
+    late = ONE + "\n    def unload(self):\n        import later\n"
+    load(tmp_path, late).unload()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["beside.py", "later.py", "model.py"]
 
 
 def test_two_models_do_not_meet(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,24 @@ from .replica import KSERVE, Replica, Start
 @pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
     """Starts replicas: `start(*argv)` on an artefact, `start(code=...)` on a model.py, `start(script=...)` on a script.
+    `files` lie beside them.
 
     The folder is made under the temporary folder with a short name, because a Unix socket's path has 107 bytes.
     """
     replicas: list[Replica] = []
 
-    def begin(*argv: str, code: str | None = None, script: str | None = None, tcp: bool = False) -> Replica:
+    def begin(
+        *argv: str,
+        code: str | None = None,
+        script: str | None = None,
+        files: Mapping[str, str] | None = None,
+        tcp: bool = False,
+    ) -> Replica:
         folder = Path(tempfile.mkdtemp(prefix="replica-"))
         program: tuple[str, ...] = ("-m", "colonnade.server")
         given = list(argv)
+        for name, text in (files or {}).items():
+            (folder / name).write_text(text)
         if code is not None:
             (folder / "model.py").write_text(textwrap.dedent(code))
             given += ["--model-dir", str(folder)]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from colonnade import defaults
+from colonnade import defaults, flags
+from colonnade.flags import Effect
 from colonnade.server.arguments import Arguments, parse
 
 
@@ -51,6 +55,16 @@ def test_which_ports_are_opened(argv: list[str], env: dict[str, str], http: int 
         (["--socket", "/s", "--http-port", "1"], {}, "not allowed with"),
         (["--runtime", "tensorflow"], {}, "invalid choice: 'tensorflow'"),
         (["--max-queue", "0"], {}, "0 is not a positive number"),
+        (["--max-queue=-1"], {}, "-1 is not a positive number"),
+        (["--max-body", "many"], {}, "many is not a positive number"),
+        (["--grace=-1"], {}, "-1 is not a number of seconds"),
+        (["--grace", "nan"], {}, "nan is not a number of seconds"),
+        (["--grace", "soon"], {}, "soon is not a number of seconds"),
+        (["--http-port", "65536"], {}, "'65536' is not a port number"),
+        (["--grpc_port=-1"], {}, "'-1' is not a port number"),
+        ([], {"PORT": "65536"}, "PORT: '65536' is not a port number"),
+        (["--predictor_host", "x"], {}, "--predictor-host: a model server here calls no other predictor"),
+        (["--ssl_certfile=/x"], {}, "--ssl-certfile: a replica speaks plain HTTP and gRPC"),
         (["--enable-grpc", "1"], {}, "1 is neither true nor false"),
         (["--models", "x"], {}, "unrecognized arguments: --models"),
         ([], {"PORT": "http"}, "PORT: 'http' is not a port number"),
@@ -66,5 +80,62 @@ def test_a_wrong_command_line_is_refused(
 
 
 def test_a_script_keeps_its_own_flags_and_its_folder() -> None:
-    arguments = parse(["--mine", "1", "--model_name", "m"], {}, script=Path("/app/serve.py"))
-    assert (arguments.model_name, arguments.model_dir) == ("m", Path("/app"))
+    words = ["--mine", "1", "--model_name", "m", "--predictor_host", "p", "--workers=2"]
+    arguments = parse(words, {}, script=Path("/app/serve.py"))
+    assert (arguments.model_name, arguments.model_dir, arguments.ignored) == ("m", Path("/app"), ())
+
+
+@pytest.mark.parametrize(
+    ("argv", "limit"),
+    [
+        ([], defaults.MAX_GRPC_MESSAGE_BYTES),
+        (["--grpc_max_send_message_length", "100"], 100),
+        (["--grpc_max_send_message_length=100", "--grpc_max_receive_message_length=200"], 200),
+        (["--grpc_max_receive_message_length=-1"], 2**31 - 1),
+        (["--grpc_max_send_message_length=100", "--max-message", "7"], 7),
+    ],
+)
+def test_the_limits_of_grpc_messages_are_one(argv: list[str], limit: int) -> None:
+    assert parse(argv, {}).max_message == limit
+
+
+@pytest.mark.parametrize(
+    ("argv", "consent"), [([], None), (["--trust_code"], True), (["--trust-code", "--no-trust-code"], False)]
+)
+def test_consent_is_given_refused_or_not_said(argv: list[str], consent: bool | None) -> None:
+    assert parse(argv, {}).trust_code is consent
+
+
+VALUES = {"--enable-grpc": "true", "--runtime": "sklearn", "--framework": "sklearn", "--protocol": "v1"}
+
+
+@pytest.mark.parametrize("name", flags.FLAGS)
+def test_each_flag_does_what_its_list_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flag = flags.FLAGS[name]
+    words = [name.replace("-", "_").replace("__", "--", 1), *([VALUES.get(name, "1")] if flag.takes_value else [])]
+    if flag.effect is Effect.REFUSED:
+        with pytest.raises(SystemExit) as end:
+            parse(words, {})
+        assert end.value.code == 2
+        assert flag.note in capsys.readouterr().err
+    elif flag.effect is Effect.NONE:
+        assert parse(words, {}) == Arguments(http_port=defaults.HTTP_PORT, ignored=(name,))
+    else:
+        assert parse(words, {}).ignored == ()
+
+
+def test_no_flag_is_missing_from_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"], {})
+    listed = set(re.findall(r"(?<!\S)--[a-z-]+", capsys.readouterr().out)) - {"--help", "--model_name"}
+    assert listed <= set(flags.FLAGS)
+    assert len(listed) > 15
+
+
+def test_kserves_own_flags_are_all_known() -> None:
+    """Those of KServe's SDK, which reads them when it is imported: in a process of its own."""
+    program = "from kserve import model_server as m; print(*[o for a in m.parser._actions for o in a.option_strings])"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = {flags.canonical(word) for word in ended.stdout.split() if word.startswith("--")}
+    assert len(found) > 20
+    assert found - {"--help"} <= set(flags.FLAGS)

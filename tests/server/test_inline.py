@@ -45,3 +45,26 @@ def test_the_running_maxima_are_those_of_the_window(calls: list[tuple[float, int
     assert len(times) == len(window)
     assert times.slowest == max((seconds for seconds, _ in window), default=0.0)
     assert times.largest == max((size for _, size in window), default=0)
+
+
+def test_one_slow_call_by_the_wall_clock_only_raises_doubt() -> None:
+    times = seen(*[(QUICK, 100)] * ENOUGH)
+    times.add_on_loop(SLOW, 100)
+    assert fits_loop(times, 100), "the machine may have run something else in between"
+    for left in range(WINDOW, 0, -1):
+        assert times.doubts == left
+        times.add_on_loop(QUICK, 100)
+    assert times.doubts == 0
+    assert fits_loop(times, 100)
+
+
+def test_a_slow_call_in_doubt_sends_the_next_to_the_thread() -> None:
+    times = seen(*[(QUICK, 100)] * ENOUGH)
+    times.add_on_loop(SLOW, 100)
+    times.add_on_loop(QUICK, 100)
+    times.add_on_loop(SLOW, 100)
+    assert not fits_loop(times, 100)
+    assert times.doubts > 0, "when it comes back, the CPU clock still decides"
+    for _ in range(WINDOW):
+        times.add(QUICK, 100)
+    assert fits_loop(times, 100)

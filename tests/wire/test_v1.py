@@ -22,6 +22,8 @@ BAD_BODIES = [
     (b'{"instances": [NaN]}', "Unrecognized request format: invalid character: line 1 column 16 (char 15)"),
     (b'{"instances": [1e999]}', "Unrecognized request format: number out of range"),
     (b'{"a": "\xff"}', "Unrecognized request format: the JSON holds text that is not valid UTF-8"),
+    (b'{"inputs": 3}', 'Expected "inputs" to be a list'),
+    (b'{"inputs": null}', 'Expected "inputs" to be a list'),
     (b"[" * 100_000, "Unrecognized request format: the JSON is nested too deeply"),
     (b"[1, 2]", 'Unrecognized request format: expected a JSON object such as {"instances": [...]}'),
     (b'{"instances": 1}', 'Expected "instances" to be a list'),

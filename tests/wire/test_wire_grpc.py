@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonnade.errors import InvalidInput
-from colonnade.wire import grpc
+from colonnade.wire import descriptors, grpc
 from colonnade.wire import openinference_pb2 as pb
 from colonnade.wire.tensors import InferRequest, InferResponse, RequestedOutput, Tensor, TensorSpec
 
@@ -148,10 +148,18 @@ def test_model_metadata() -> None:
 
 
 def test_every_method_of_the_service_has_its_messages() -> None:
-    service = grpc.POOL.FindServiceByName(grpc.SERVICE)
+    service = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    assert service.full_name == grpc.SERVICE
     assert {method.name: (method.input_type, method.output_type) for method in service.methods} == {
         name: (asked.DESCRIPTOR, answered.DESCRIPTOR) for name, (asked, answered) in grpc.METHODS.items()
     }
+
+
+def test_one_pool_describes_every_service_with_its_messages() -> None:
+    pool = descriptors.pool()
+    assert {"inference.GRPCInferenceService", "grpc.health.v1.Health"} < set(descriptors.SERVICES)
+    for name in descriptors.SERVICES:
+        assert all(method.input_type.full_name for method in pool.FindServiceByName(name).methods)
 
 
 @pytest.mark.parametrize(

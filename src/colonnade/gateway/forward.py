@@ -17,6 +17,7 @@ from colonnade.gateway.fleet import Replica, Service
 from colonnade.gateway.forwarding import Header, may_repeat, request_headers, response_headers
 from colonnade.gateway.routes import not_ready
 from colonnade.net import Call, Exchange
+from colonnade.net.request_head import request_head
 
 if TYPE_CHECKING:
     from colonnade.gateway.proxy import Proxy
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 WHOLE_REQUEST = 1 << 20  # a body announced up to here is collected and sent in one write
 WHOLE_ANSWER = 64 << 10  # likewise an answer
 REPLAY = 1 << 20  # bytes of a streamed body kept to send them again
+WAYS = 64  # clients that a remembered head is kept for
 CLIENT_GONE = 499  # counted, never sent
 RETRY_SOON: list[Header] = [(b"retry-after", b"1")]
 
@@ -40,7 +42,7 @@ class Forward:
         "_call",
         "_exchange",
         "_head",
-        "_headers",
+        "_hide_authorization",
         "_over",
         "_parts",
         "_path",
@@ -48,6 +50,7 @@ class Forward:
         "_replay",
         "_replay_size",
         "_replica",
+        "_request_id",
         "_sent",
         "_service",
         "_started",
@@ -63,16 +66,8 @@ class Forward:
         self._service = service
         query = exchange.query
         self._path = b"%b?%b" % (path, query) if query else path
-        self._headers = request_headers(
-            exchange.raw_headers,
-            exchange.headers,
-            client=(exchange.peer or "").encode(),
-            scheme=b"https" if exchange.secure else b"http",
-            request_id=proxy.request_id(),
-            hide_authorization=hide,
-        )
-        if exchange.length is not None and exchange.length > WHOLE_REQUEST:
-            self._headers.append((b"content-length", b"%d" % exchange.length))
+        self._hide_authorization = hide
+        self._request_id = exchange.headers.get(b"x-request-id") or proxy.request_id()
         self._started = time.perf_counter()
         self._body: bytes | None = None
         self._streamed = False
@@ -126,9 +121,13 @@ class Forward:
         replica.take()
         exchange = self._exchange
         try:
-            call = replica.http.request(
-                exchange.method, self._path, self._headers, None if self._streamed else self._body, receiver=self
-            )
+            if self._body is not None:
+                call = replica.http.send(exchange.method, self._message(self._body), receiver=self)
+            else:
+                headers = [*self._headers(), (b"x-request-id", self._request_id)]
+                if exchange.length is not None:
+                    headers.append((b"content-length", b"%d" % exchange.length))
+                call = replica.http.request(exchange.method, self._path, headers, None, receiver=self)
         except ValueError:
             self._settle()
             self._fail(400, "The request target or a header field holds a character that must be encoded.")
@@ -141,6 +140,32 @@ class Forward:
                 call.write(part)
             if self._body_ended:
                 call.finish()
+
+    def _headers(self) -> list[Header]:
+        """The header to the replica; the id, which alone differs in each request, comes last."""
+        exchange = self._exchange
+        return request_headers(
+            exchange.raw_headers,
+            exchange.headers,
+            client=(exchange.peer or "").encode(),
+            scheme=b"https" if exchange.secure else b"http",
+            hide_authorization=self._hide_authorization,
+        )
+
+    def _message(self, body: bytes) -> bytes:
+        """A request with its whole body, as bytes. Its head is made once for all requests with the same head that come
+        the same way, up to the id at its end."""
+        exchange = self._exchange
+        heads: dict[tuple[object, ...], bytes] | None = exchange.memo
+        way = (self._path, self._hide_authorization, exchange.peer, exchange.secure)
+        head = None if heads is None else heads.get(way)
+        if head is None:
+            whole, _ = request_head(exchange.method, self._path, self._headers(), body, b"localhost")
+            head = whole.removesuffix(b"\r\n")
+            if heads is None or len(heads) >= WAYS:
+                heads = exchange.memo = {}
+            heads[way] = head
+        return b"%bx-request-id: %b\r\n\r\n%b" % (head, self._request_id, body)
 
     def _body_part(self, part: bytes) -> None:
         if self._replay is not None:

@@ -29,7 +29,7 @@ _ONE_HOP = frozenset(
         b"http2-settings",
     }
 )
-_REQUEST_DROPPED = _ONE_HOP | {b"content-length", b"expect", b"x-forwarded-for"}
+_REQUEST_DROPPED = _ONE_HOP | {b"content-length", b"expect", b"x-forwarded-for", b"x-request-id"}
 _RESPONSE_DROPPED = _ONE_HOP | {b"content-length", b"content-type"}
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
 
@@ -40,16 +40,14 @@ def request_headers(
     *,
     client: bytes,
     scheme: bytes,
-    request_id: bytes,
     hide_authorization: bool,
 ) -> list[Header]:
-    """The header fields to send to the replica, without those that frame the body (`net` adds them).
+    """The header fields to send to the replica, without `x-request-id` and those that frame the body (`net` adds them).
 
     Args:
         raw: the client's fields in order.
         fields: the same by name.
         client: the address of the client as text, empty if it has none (Unix socket).
-        request_id: an id to use if the client brought none.
         hide_authorization: the credential was meant for the gateway, so the replica does not see it.
     """
     dropped: frozenset[bytes] | set[bytes] = _REQUEST_DROPPED
@@ -66,8 +64,6 @@ def request_headers(
             sent.append((b"x-forwarded-host", host))
     if b"x-forwarded-proto" not in fields:
         sent.append((b"x-forwarded-proto", scheme))
-    if b"x-request-id" not in fields:
-        sent.append((b"x-request-id", request_id))
     return sent
 
 

@@ -38,6 +38,7 @@ class Model:
     It may return an array, a list or tuple of arrays, a dict of arrays by output name, a data frame, an
     `InferResponse`, or for V1 any JSON value, bytes, or (as an async generator) a stream of parts. Hooks that have a
     parameter `headers` get the request's headers (lower-case names); `response_headers` is a dict that they may fill.
+    The response objects of KServe's SDK are taken too: what has `outputs` with `name`, `datatype`, `shape` and data.
 
     Attributes:
         name: the name that clients call it by; the server sets it.
@@ -47,7 +48,8 @@ class Model:
         outputs: declared outputs: they name the results of `predict`, in order.
         platform: `platform` of the V2 metadata.
         inline: a promise that `predict` only computes: it never waits for input, output or a lock. Calls that prove to
-            take well under a millisecond then run without a hop to a worker thread.
+            take well under a millisecond then run without a hop to a worker thread. Only the adapters that come with
+            this package are believed: a user's model never runs inline, whatever it sets here.
         directory: the folder that holds the model's files; the server sets it.
     """
 

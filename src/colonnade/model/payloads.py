@@ -41,7 +41,7 @@ def arguments(signature: Signature, name: str, specs: Sequence[TensorSpec]) -> A
     if signature.form is Form.TABLE:
         return lambda payload: (_table(payload, spec),)
     if signature.form is Form.REQUEST:
-        return lambda payload: (_request(payload, name, specs),)
+        return lambda payload: (payload if type(payload) is InferRequest else _request(payload, name, specs),)
     return lambda payload: (payload,)
 
 
@@ -220,4 +220,9 @@ def _fitted(field: str, array: np.ndarray, spec: TensorSpec) -> np.ndarray:
 
 def fits(shape: Sequence[int], declared: Sequence[int]) -> bool:
     """Whether a shape matches a declared one, in which -1 is free."""
-    return len(shape) == len(declared) and all(want in (-1, have) for have, want in zip(shape, declared, strict=True))
+    if len(shape) != len(declared):
+        return False
+    for have, want in zip(shape, declared, strict=True):  # noqa: SIM110 (`all` makes a generator for each request)
+        if want != have and want != -1:
+            return False
+    return True

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from colonnade.errors import InferenceError
+from colonnade.model import foreign
 from colonnade.wire.tensors import DTYPES, InferRequest, InferResponse, Tensor, TensorSpec, datatype_of
 
 
@@ -20,12 +21,13 @@ def to_v1(result: Any, key: str = "predictions") -> Any:
     """The V1 answer: `result` itself if it is a plain dict, bytes, text or a stream of parts; else under `key`."""
     if isinstance(result, (bytes, str, AsyncIterator)):
         return result
-    if isinstance(result, InferResponse):
-        return {key: _single({tensor.name: tensor.data for tensor in result.outputs})}
     if isinstance(result, dict):
         if key not in result and result and all(isinstance(value, np.ndarray) for value in result.values()):
             return {key: result}
         return result
+    response = result if isinstance(result, InferResponse) else foreign.response(result)
+    if response is not None:
+        return {key: _single({output.name: _checked(output, None).data for output in response.outputs})}
     if isinstance(result, tuple):
         return {key: list(result)}
     return {key: [result.item()] if isinstance(result, np.generic) else result}
@@ -48,16 +50,18 @@ def responder(name: str, version: str, specs: Sequence[TensorSpec]) -> Callable[
 
     def respond(result: Any, request: InferRequest) -> InferResponse:
         if type(result) is np.ndarray:
-            outputs = [tensor(single, result, single_spec)]
-        elif isinstance(result, InferResponse):
-            result.model_name = result.model_name or name
-            result.model_version = result.model_version or version
-            result.id = result.id or request.id
-            result.outputs = [_checked(output, by_name.get(output.name)) for output in result.outputs]
-            return result
-        else:
+            return InferResponse(name, [tensor(single, result, single_spec)], request.id, version)
+        response = result if isinstance(result, InferResponse) else foreign.response(result)
+        if response is None:
             outputs = [tensor(key, value, by_name.get(key)) for key, value in _named(result, specs)]
-        return InferResponse(name, outputs, request.id, version)
+            return InferResponse(name, outputs, request.id, version)
+        return InferResponse(  # not the model's own, which it may return again for another request
+            response.model_name or name,
+            [_checked(output, by_name.get(output.name)) for output in response.outputs],
+            response.id or request.id,
+            response.model_version or version,
+            response.parameters,
+        )
 
     return respond
 
@@ -134,14 +138,17 @@ def _cast(name: str, array: np.ndarray, datatype: str, spec: TensorSpec) -> np.n
 
 def _checked(output: Tensor, spec: TensorSpec | None) -> Tensor:
     """An output that a model built itself, with datatype and shape that are true."""
-    array = np.asarray(output.data)
+    data = output.data
+    datatype = output.datatype
     if (
-        output.datatype != "BYTES"
-        and array.dtype == DTYPES.get(output.datatype)
-        and array.shape == output.shape
-        and (spec is None or spec.datatype == output.datatype)
+        type(data) is np.ndarray
+        and datatype != "BYTES"
+        and data.dtype == DTYPES.get(datatype)
+        and data.shape == output.shape
+        and (spec is None or spec.datatype == datatype)
     ):
         return output
+    array = np.asarray(data)
     made = tensor(output.name, array, spec)
     declared = DTYPES.get(output.datatype)
     if made.datatype != output.datatype and declared is not None and spec is None and declared.kind in "biuf":

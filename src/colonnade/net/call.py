@@ -145,6 +145,8 @@ class Call:
         connection.send([self.head, *held] if held else [self.head])
         if self._reading_paused:
             connection.pause_reading()
+        if not held:
+            return
         if sum(map(len, held)) > _HELD_BYTES and not connection.writing_paused and self._resume_writer is not None:
             self._resume_writer()
 

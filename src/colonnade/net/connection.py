@@ -39,6 +39,8 @@ class Connection(asyncio.Protocol):
     Attributes:
         begun: when the request that is being read, or else the idle time, began (monotonic seconds).
         seen: when the last bytes came.
+        peer: address of the client without its port; None on a Unix socket.
+        secure: the connection is encrypted.
         deaf: nothing more is read from this client.
         closing_soon: the server drains; the next answer is the last one.
         writing_paused: the client reads more slowly than it is answered.
@@ -61,18 +63,22 @@ class Connection(asyncio.Protocol):
         "closing_soon",
         "deaf",
         "heads",
+        "peer",
+        "secure",
         "seen",
         "transport",
         "writing_paused",
     )
 
     transport: asyncio.Transport
+    peer: str | None
+    secure: bool
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self.heads: HeadWriter = server.heads
         self.closing_soon = server.draining
-        self._reader = RequestReader(self, server.limits)
+        self._reader = RequestReader(self, server.limits, server.known)
         self._current: Exchange | None = None  # with the application
         self._queue: deque[Exchange | Refusal] = deque()  # pipelined behind it
         self._corked = False  # collect what is written
@@ -90,6 +96,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        name = transport.get_extra_info("peername")
+        self.peer = name[0] if isinstance(name, tuple) else None
+        self.secure = transport.get_extra_info("ssl_object") is not None
         self.begun = self.seen = monotonic()
         self._server.opened(self)
 
@@ -109,6 +118,13 @@ class Connection(asyncio.Protocol):
         if self.deaf:
             return
         self.seen = monotonic()
+        exchange = self._reader.known(data)
+        if exchange is not None:  # a request in one piece, and nothing after it
+            self.begun = self.seen
+            if not exchange.keep_alive:
+                self.deaf = True
+            self.arrived(exchange)
+            return
         self._corked = True
         try:
             self._reader.read(data)

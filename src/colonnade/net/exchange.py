@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from colonnade.net.head import CHUNKED, CLOSE, CONTINUE, KEEP_ALIVE, Header, bodiless, field_lines
+from colonnade.net.head import BODILESS, CHUNKED, CLOSE, CONTINUE, KEEP_ALIVE, Header, field_lines
+from colonnade.net.head_parse import RequestHead
 from colonnade.net.limits import MAX_DISCARD_BYTES
 
 if TYPE_CHECKING:
@@ -28,11 +29,9 @@ class Exchange:
 
     Attributes:
         method: as sent, `b"POST"`.
-        target: as sent; path and query, or the absolute form.
         path: target before `?`, not decoded; `b"*"` for `OPTIONS *`.
-        query: target after `?`, not decoded.
-        headers: lower-case name to value; repeated fields are joined by `b", "`.
-        raw_headers: fields in order, names in lower case.
+        headers: lower-case name to value; repeated fields are joined by `b", "`. Not to be changed: requests share it.
+        length: announced length of the request's body; None for a chunked one.
         keep_alive: the connection stays open after this answer.
         closed: the answer is complete or the client is gone; writing has no effect any more.
     """
@@ -47,61 +46,77 @@ class Exchange:
     _done: Callable[[bytes], None] | None = None
     _chunk: Callable[[bytes], None] | None = None
     _end: Callable[[], None] | None = None
+    _expects = False  # the client waits for 100 before it sends the body
     _hooked = False  # the application left callbacks to forget
     _chunked = False
     _left: int | None = None  # bytes of the answer still due; None if not counted
-    _disconnect: list[Callable[[], object]] | None = None
+    _disconnect: tuple[Callable[[], object], ...] = ()
     _pause_writer: Callable[[], None] | None = None
     _resume_writer: Callable[[], None] | None = None
 
     def __init__(
-        self,
-        connection: Connection,
-        method: bytes,
-        target: bytes,
-        path: bytes,
-        query: bytes,
-        headers: dict[bytes, bytes],
-        raw_headers: list[Header],
-        keep_alive: bool,
-        http10: bool,
-        length: int | None,
-        expects: bool,
+        self, connection: Connection, head: RequestHead, extra: Header | None = None, body: bytes | None = None
     ) -> None:
+        """`extra`: a field behind those of `head`, which requests may share. `body`: all of it, if it has come."""
         self._connection = connection
-        self.method = method
-        self.target = target
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.raw_headers = raw_headers
-        self.keep_alive = keep_alive
-        self.length = length  # announced length of the body; None for a chunked one
-        self._http10 = http10
-        self._expects = expects  # the client waits for 100 before it sends the body
+        self._head = head
+        self._extra = extra
+        self.method = head.method
+        self.path = head.path
+        self.headers = head.headers if extra is None else {**head.headers, extra[0]: extra[1]}
+        self.keep_alive = head.keep_alive
+        self.length = head.length
+        if body is not None:
+            self._first = body
+            self.size = head.length or 0
+            self.received = True
+        elif head.expects:
+            self._expects = True
+
+    @property
+    def target(self) -> bytes:
+        """As sent: path and query, or the absolute form."""
+        return self._head.target
+
+    @property
+    def query(self) -> bytes:
+        """The target after `?`, not decoded."""
+        return self._head.query
+
+    @property
+    def raw_headers(self) -> Sequence[Header]:
+        """Header fields in order, names in lower case."""
+        return self._head.fields if self._extra is None else [*self._head.fields, self._extra]
 
     # The connection.
 
     @property
     def peer(self) -> str | None:
         """Address of the client without its port; None on a Unix socket."""
-        name = self._connection.transport.get_extra_info("peername")
-        return name[0] if isinstance(name, tuple) else None
+        return self._connection.peer
 
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted."""
-        return self._connection.transport.get_extra_info("ssl_object") is not None
+        return self._connection.secure
+
+    @property
+    def memo(self) -> Any:
+        """What the application has made of this request's head alone; None at first. It is kept as long as the head is
+        remembered and comes back with requests that have the same head, also on other connections. An `X-Request-ID`
+        at the end does not count as part of the head."""
+        return self._head.memo
+
+    @memo.setter
+    def memo(self, made: Any) -> None:
+        self._head.memo = made
 
     def on_disconnect(self, callback: Callable[[], object]) -> None:
         """Call back once if the client leaves, or the transport refuses its body, before the answer is complete."""
         if self.closed:
             return
         self._hooked = True
-        if self._disconnect is None:
-            self._disconnect = [callback]
-        else:
-            self._disconnect.append(callback)
+        self._disconnect = (*self._disconnect, callback)
 
     def abort(self) -> None:
         """Cut the connection: the honest end of an answer that has started and cannot go on."""
@@ -113,7 +128,7 @@ class Exchange:
         """Call `done` once with the whole body, at once if it is there. A body over the limit never arrives: the
         transport answers 413 and reports a disconnect."""
         if self.received:
-            done(self._take())
+            done((self._first or b"") if self._rest is None else self._take())
             return
         self._done = done
         if self._expects or self._first is not None:
@@ -217,23 +232,23 @@ class Exchange:
             raise RuntimeError("the answer has started already")
         connection = self._connection
         parts: Sequence[bytes] = body if isinstance(body, (list, tuple)) else (body,)
-        size = sum(map(len, parts))
+        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         if not self.received and (self._expects or (self.length or 0) - self.size > MAX_DISCARD_BYTES):
             self.keep_alive = False
         extra = field_lines(headers) if headers else b""
-        if self._http10 or not self.keep_alive or connection.closing_soon:
+        if self._head.http10 or not self.keep_alive or connection.closing_soon:
             extra += self._connection_field()
         self.started = True
-        if bodiless(status):
-            connection.send(b"%b%b\r\n" % (connection.heads.prefix(status, b""), extra))
+        empty = status in BODILESS
+        prefix = connection.heads.prefix(status, b"" if empty else content_type)
+        if empty:
+            connection.send(b"%b%b\r\n" % (prefix, extra))
+        elif self.method == b"HEAD":
+            connection.send(b"%bcontent-length: %d\r\n%b\r\n" % (prefix, size, extra))
+        elif len(parts) == 1 and size < _JOIN_BELOW:
+            connection.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, size, extra, parts[0]))
         else:
-            prefix = connection.heads.prefix(status, content_type)
-            if self.method == b"HEAD":
-                connection.send(b"%bcontent-length: %d\r\n%b\r\n" % (prefix, size, extra))
-            elif len(parts) == 1 and size < _JOIN_BELOW:
-                connection.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, size, extra, parts[0]))
-            else:
-                connection.send_all([b"%bcontent-length: %d\r\n%b\r\n" % (prefix, size, extra), *parts])
+            connection.send_all([b"%bcontent-length: %d\r\n%b\r\n" % (prefix, size, extra), *parts])
         self.closed = True
         if self._hooked or not self.received:
             self._forget()
@@ -258,14 +273,14 @@ class Exchange:
         if self.started:
             raise RuntimeError("the answer has started already")
         connection = self._connection
-        silent = bodiless(status) or self.method == b"HEAD"
+        silent = status in BODILESS or self.method == b"HEAD"
         if length is not None:
-            framing = b"" if bodiless(status) else b"content-length: %d\r\n" % length
+            framing = b"" if status in BODILESS else b"content-length: %d\r\n" % length
             self._left = 0 if silent else length
         elif silent:
             framing = b""
             self._left = 0
-        elif self._http10:
+        elif self._head.http10:
             framing = b""
             self.keep_alive = False
         else:
@@ -351,14 +366,14 @@ class Exchange:
         self.closed = True
         callbacks = self._disconnect
         self._forget()
-        for callback in callbacks or ():
+        for callback in callbacks:
             self._connection.guarded(callback)
 
     def _connection_field(self) -> bytes:
         if not self.keep_alive or self._connection.closing_soon:
             self.keep_alive = False
             return CLOSE
-        return KEEP_ALIVE if self._http10 else b""
+        return KEEP_ALIVE if self._head.http10 else b""
 
     def _complete(self) -> None:
         self.closed = True
@@ -367,7 +382,8 @@ class Exchange:
 
     def _forget(self) -> None:
         """Drop what refers to the application: closures over this exchange would be a cycle for the collector."""
-        self._disconnect = self._done = self._chunk = self._end = self._pause_writer = self._resume_writer = None
+        self._disconnect = ()
+        self._done = self._chunk = self._end = self._pause_writer = self._resume_writer = None
         self._first = self._rest = None
 
 

@@ -18,6 +18,9 @@ KEEP_ALIVE = b"connection: keep-alive\r\n"
 # The transport's own: it knows the framing and the life of the connection, an application or a proxied answer does not.
 OWN_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"})
 
+# Answers of these statuses have neither body nor length (RFC 9110, sections 15.2, 15.3.5, 15.4.5).
+BODILESS = frozenset({*range(200), 204, 304})
+
 _MAX_PREFIXES = 64
 
 
@@ -27,20 +30,12 @@ def field_lines(headers: Iterable[Header]) -> bytes:
     Raises:
         ValueError: a name or value holds CR, LF or NUL and would end the field early.
     """
-    lines = []
-    for name, value in headers:
-        if name.lower() in OWN_HEADERS:
-            continue
-        line = b"%b: %b" % (name, value)
-        if b"\n" in line or b"\r" in line or b"\0" in line:
-            raise ValueError(f"header {name!r}: CR, LF and NUL cannot be part of a field")
-        lines.append(line)
-    return b"\r\n".join(lines) + b"\r\n" if lines else b""
-
-
-def bodiless(status: int) -> bool:
-    """Whether an answer of this status has neither body nor length (RFC 9110, sections 15.2, 15.3.5, 15.4.5)."""
-    return status < 200 or status == 204 or status == 304
+    lines = [b"%b: %b\r\n" % (name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
+    text = b"".join(lines)
+    if text.count(b"\n") != len(lines) or text.count(b"\r") != len(lines) or b"\0" in text:
+        name = next(line for line in lines if line.count(b"\n") > 1 or line.count(b"\r") > 1 or b"\0" in line)
+        raise ValueError(f"header {name[:100]!r}: CR, LF and NUL cannot be part of a field")
+    return text
 
 
 class HeadWriter:

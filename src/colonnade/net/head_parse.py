@@ -7,7 +7,46 @@ The rest is here.
 
 from __future__ import annotations
 
+from typing import Any, Self
+
+import msgspec
+
 from colonnade.net.head import Header
+
+
+class RequestHead(msgspec.Struct):
+    """What the head of a request says; requests with the same head share it.
+
+    Attributes:
+        method: as sent.
+        target: as sent.
+        path: target before `?`, not decoded; `b"*"` for `OPTIONS *`.
+        query: target after `?`, not decoded.
+        headers: lower-case name to value; repeated fields joined.
+        fields: in order, names in lower case.
+        keep_alive: the connection may stay open.
+        http10: the client speaks HTTP/1.0.
+        length: announced length of the body; None for a chunked one.
+        expects: the client waits for 100 before it sends the body.
+        memo: what the application has made of this head, see `Exchange.memo`.
+    """
+
+    method: bytes
+    target: bytes
+    path: bytes
+    query: bytes
+    headers: dict[bytes, bytes]
+    fields: list[Header]
+    keep_alive: bool
+    http10: bool
+    length: int | None
+    expects: bool
+    memo: Any = None
+
+    def without_last(self) -> Self:
+        """The same head without its last field, which must not be repeated."""
+        left = self.fields[:-1]
+        return msgspec.structs.replace(self, fields=left, headers=join_repeated(left))
 
 
 class Refusal(Exception):

@@ -12,7 +12,15 @@ import httptools
 
 from colonnade.net.exchange import Exchange
 from colonnade.net.head import Header
-from colonnade.net.head_parse import Refusal, body_length, expects_continue, join_repeated, split_target
+from colonnade.net.head_parse import (
+    Refusal,
+    RequestHead,
+    body_length,
+    expects_continue,
+    join_repeated,
+    split_target,
+)
+from colonnade.net.known_heads import KnownHeads
 from colonnade.net.limits import MAX_FRAMING_RATIO, Limits
 
 if TYPE_CHECKING:
@@ -32,20 +40,24 @@ class RequestReader:
         "_declining",
         "_fields",
         "_head_bytes",
+        "_known",
         "_limits",
         "_parser",
         "_raw_body",
         "_size",
         "_target",
+        "_unread",
         "in_head",
         "receiving",
     )
 
-    def __init__(self, connection: Connection, limits: Limits) -> None:
+    def __init__(self, connection: Connection, limits: Limits, known: KnownHeads[RequestHead]) -> None:
         self._connection = connection
         self._limits = limits
+        self._known = known
         self._parser = httptools.HttpRequestParser(self)
         self._size = 0  # of the bytes that are being read
+        self._unread = b""  # what begins with the head that is read next, if it begins at a message's beginning
         self._target = b""
         self._fields: list[Header] = []
         self._head_bytes = 0  # of the head, or of the trailers, before these bytes; 0 if it began with them
@@ -54,6 +66,18 @@ class RequestReader:
         self.in_head = False
         self.receiving: Exchange | None = None
 
+    def known(self, data: bytes) -> Exchange | None:
+        """The exchange, with its body, if `data` is exactly one request whose head was read before."""
+        if self.in_head or self.receiving is not None:
+            return None
+        found = self._known.find(data)
+        if found is None:
+            return None
+        head, extra, begin = found
+        if len(data) - begin != head.length:
+            return None
+        return Exchange(self._connection, head, extra, data[begin:])
+
     def read(self, data: bytes) -> None:
         """Read what came.
 
@@ -61,6 +85,7 @@ class RequestReader:
             Refusal: the request is malformed or over a limit.
         """
         self._size = len(data)
+        self._unread = b"" if self.in_head or self.receiving is not None else data
         try:
             try:
                 self._parser.feed_data(data)
@@ -139,9 +164,11 @@ class RequestReader:
             self._declining = True
             keep_alive = b"close" not in headers[b"connection"].lower()
         self._raw_body = 0
-        self.receiving = exchange = Exchange(
-            self._connection, method, target, path, query, headers, fields, keep_alive, http10, length, expects
-        )
+        head = RequestHead(method, target, path, query, headers, fields, keep_alive, http10, length, expects)
+        unread, self._unread = self._unread, b""
+        if unread and not (self._declining or expects or length is None):
+            self._known.learn(unread, head)
+        self.receiving = exchange = Exchange(self._connection, head)
         self._connection.arrived(exchange)
 
     def on_body(self, part: bytes) -> None:

@@ -17,6 +17,8 @@ from time import monotonic
 from colonnade.net.connection import Connection
 from colonnade.net.exchange import App
 from colonnade.net.head import HeadWriter
+from colonnade.net.head_parse import RequestHead
+from colonnade.net.known_heads import KnownHeads
 from colonnade.net.limits import Limits
 from colonnade.net.peek import PeekingListener
 
@@ -53,6 +55,7 @@ class HttpServer:
         self.app = app
         self.limits = limits or Limits()
         self.heads = HeadWriter()
+        self.known: KnownHeads[RequestHead] = KnownHeads()
         self.active = 0
         self.draining = False
         self._ssl = ssl

@@ -18,8 +18,9 @@ from colonnade.errors import DeadlineExceeded, Error, TooLarge, Unavailable
 from colonnade.net.address import Address
 from colonnade.net.call import Call, Receiver
 from colonnade.net.head import Header
-from colonnade.net.request_head import request_head
-from colonnade.net.upstream_connection import UpstreamConnection
+from colonnade.net.known_heads import KnownHeads
+from colonnade.net.request_head import Framing, request_head
+from colonnade.net.upstream_connection import AnswerHead, UpstreamConnection
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Upstream:
     ) -> None:
         self.address = address
         self.header_bytes = header_bytes
+        self.known: KnownHeads[AnswerHead] = KnownHeads()
         self._authority = address.authority
         self._connect_timeout = connect_timeout
         self._max_idle = max_idle
@@ -93,7 +95,13 @@ class Upstream:
             ValueError: method, target or a header holds a byte that would end its line early.
         """
         head, framing = request_head(method, target, headers, body, self._authority)
-        call = Call(self, method, head if not body else head + body, framing, body is not None, receiver)
+        return self._begin(Call(self, method, head + body if body else head, framing, body is not None, receiver))
+
+    def send(self, method: bytes, message: bytes, *, receiver: Receiver) -> Call:
+        """Send a whole request that is in bytes already: a head as `request_head` makes it, and its body."""
+        return self._begin(Call(self, method, message, Framing.WHOLE, True, receiver))
+
+    def _begin(self, call: Call) -> Call:
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import httptools
+import msgspec
 
 from colonnade.errors import BadUpstream
 from colonnade.net.head import Header
@@ -31,6 +32,19 @@ class _Excess(Exception):
     """The head of the answer is larger than the bound, or an answer came that nobody asked for."""
 
 
+class AnswerHead(msgspec.Struct):
+    """What the head of an answer with a length says; answers with the same head share it."""
+
+    status: int
+    fields: list[Header]
+    length: int
+    reusable: bool
+
+    def without_last(self) -> Self:
+        """The same head without its last field."""
+        return msgspec.structs.replace(self, fields=self.fields[:-1])
+
+
 class UpstreamConnection(asyncio.Protocol):
     """A connection of an `Upstream`, with at most one call on it."""
 
@@ -46,6 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_reusable",
         "_status",
         "_transport",
+        "_unread",
         "_until_close",
         "_upstream",
         "idle_since",
@@ -61,6 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._call: Call | None = None
         self._fields: list[Header] = []
         self._head_bytes = 0
+        self._unread = b""  # what begins with the head that is read next, if it begins at an answer's beginning
         self._status = 0
         self._in_body = False
         self._until_close = False
@@ -81,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Send a call and wait for its answer."""
         self._call = call
         self._complete = self._in_body = self._until_close = False
+        self._head_bytes = 0
         call.attach(self)
 
     def send(self, parts: list[bytes]) -> None:
@@ -139,6 +156,10 @@ class UpstreamConnection(asyncio.Protocol):
             return
         call.answered = True
         if not self._in_body:
+            if not self._head_bytes and call.method != b"HEAD":
+                if self._read_known(call, data):
+                    return
+                self._unread = data
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -167,6 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         call = self._call
         status = self._parser.get_status_code()
+        unread, self._unread = self._unread, b""
         if call is None or status < 200:
             return
         if self._complete:
@@ -182,6 +204,8 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._until_close = b"content-length" not in names and b"transfer-encoding" not in names
             self._reusable = self._parser.should_keep_alive()
+            if unread and not self._until_close:
+                self._learn(unread)
         if not call.closed:
             call.receiver.head(status, fields)
         if call.method == b"HEAD":
@@ -200,6 +224,32 @@ class UpstreamConnection(asyncio.Protocol):
 
     # Inside.
 
+    def _read_known(self, call: Call, data: bytes) -> bool:
+        """Pass on the answer if `data` is exactly one whose head was read before."""
+        found = self._upstream.known.find(data)
+        if found is None:
+            return False
+        head, extra, begin = found
+        if len(data) - begin != head.length:
+            return False
+        self._reusable = head.reusable
+        receiver = call.receiver
+        try:
+            receiver.head(head.status, head.fields if extra is None else [*head.fields, extra])
+            if head.length and not call.closed:
+                receiver.chunk(data[begin:])
+        except Exception as error:
+            self._not_taken(error)
+        else:
+            self._release(call)
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        lengths = [value for name, value in self._fields if name == b"content-length"]
+        if len(lengths) == 1 and not any(name == b"transfer-encoding" for name, _ in self._fields):
+            head = AnswerHead(self._status, self._fields, int(lengths[0]), self._reusable)
+            self._upstream.known.learn(data, head)
+
     def _release(self, call: Call) -> None:
         self._call = None
         if call.method == b"HEAD":
@@ -213,13 +263,18 @@ class UpstreamConnection(asyncio.Protocol):
         call.ended()
 
     def _broken_off(self, error: Exception) -> None:
-        call, self._call = self._call, None
-        self._transport.abort()
-        if call is None:
-            return
         cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
         if cause is not None and not isinstance(cause, _Excess):
-            logger.error("a receiver failed", exc_info=cause)
-            call.broken(BadUpstream("The answer of the upstream server could not be passed on."), True)
+            self._not_taken(cause)
         else:
-            call.broken(BadUpstream("The upstream server sent a malformed or oversized answer."), True)
+            self._break("The upstream server sent a malformed or oversized answer.")
+
+    def _not_taken(self, error: BaseException) -> None:
+        logger.error("a receiver failed", exc_info=error)
+        self._break("The answer of the upstream server could not be passed on.")
+
+    def _break(self, message: str) -> None:
+        call, self._call = self._call, None
+        self._transport.abort()
+        if call is not None:
+            call.broken(BadUpstream(message), True)

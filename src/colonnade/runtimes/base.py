@@ -25,7 +25,8 @@ class LoadOptions:
     """How to load.
 
     Attributes:
-        trust_code: the user consents to run code that the artefact holds (`colonnade.dev/trust-code: "true"`).
+        trust_code: code that the artefact holds may run: the user consents (`colonnade.dev/trust-code: "true"`), or it
+            is a `model.py` that the operator placed on this machine. Decided where the artefact's origin is known.
         env: the replica's environment; adapters read their settings from it, never from `os.environ`.
     """
 

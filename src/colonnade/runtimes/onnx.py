@@ -20,7 +20,14 @@ from colonnade.errors import InferenceError, InvalidInput, LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import tables
 from colonnade.runtimes.base import LoadOptions, framework, model_file, threads
-from colonnade.wire.tensors import InferRequest, InferResponse, Tensor, TensorSpec, datatype_of
+from colonnade.wire.tensors import (
+    InferRequest,
+    InferResponse,
+    RequestedOutput,
+    Tensor,
+    TensorSpec,
+    datatype_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +61,7 @@ class OnnxModel(Model):
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._output_names = [output.name for output in outputs]
+        self._takes_text = any(spec.datatype == "BYTES" for spec in inputs)
 
     def predict(self, request: InferRequest) -> InferResponse:
         """Runs the graph for the outputs that the caller asked for, or all.
@@ -62,11 +70,11 @@ class OnnxModel(Model):
             InvalidInput: an unknown output is asked for, or a text is not UTF-8.
             InferenceError: the graph refuses the tensors, or gives what the protocol cannot carry.
         """
-        wanted = [output.name for output in request.outputs] or self._output_names
-        for name in wanted:
-            if name not in self._output_names:
-                raise InvalidInput(f"the model has no output {name!r}; its outputs are {', '.join(self._output_names)}")
-        feeds = {tensor.name: tables.texts(tensor.data) for tensor in request.inputs}
+        wanted = self._wanted(request.outputs) if request.outputs else self._output_names
+        if self._takes_text:
+            feeds = {tensor.name: tables.texts(tensor.data) for tensor in request.inputs}
+        else:
+            feeds = {tensor.name: tensor.data for tensor in request.inputs}
         try:
             results = self.session.run(wanted, feeds)
         except Exception as error:  # onnxruntime has one class for each status and no common base
@@ -74,7 +82,14 @@ class OnnxModel(Model):
             raise InferenceError(
                 "the model could not run on these tensors; the replica's log has the reason"
             ) from error
-        return InferResponse(self.name, [_tensor(name, result) for name, result in zip(wanted, results, strict=True)])
+        return InferResponse(self.name, list(map(_tensor, wanted, results)))
+
+    def _wanted(self, outputs: Sequence[RequestedOutput]) -> list[str]:
+        names = [output.name for output in outputs]
+        for name in names:
+            if name not in self._output_names:
+                raise InvalidInput(f"the model has no output {name!r}; its outputs are {', '.join(self._output_names)}")
+        return names
 
 
 def _tensor(name: str, result: Any) -> Tensor:
@@ -84,7 +99,7 @@ def _tensor(name: str, result: Any) -> Tensor:
             encoded = np.empty(result.size, dtype=np.object_)
             encoded[:] = [text.encode() if isinstance(text, str) else text for text in result.ravel()]
             result = encoded.reshape(result.shape)
-        return Tensor.of(name, result)
+        return Tensor(name, datatype_of(result), result.shape, result)
     if not isinstance(result, list) or not all(isinstance(row, Mapping) for row in result):
         raise InferenceError(
             f"the model's output {name} is neither a tensor nor a list of maps; convert it in the graph"

@@ -1,7 +1,8 @@
 """A Python class: `model.py` beside the artefact.
 
-The file is code by design, and its author put it there to be run; so no consent is asked for it, unlike for a pickle,
-in which code hides. It runs with the rights of the replica.
+The file is code by design and runs with the rights of the replica. Who placed it on this machine wants it run; a file
+that came over the network runs only with consent, as a pickle does, in which code hides. Where it came from is known to
+whoever fetched it, so the decision comes in as `LoadOptions.trust_code`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+from colonnade.defaults import TRUST_CODE
 from colonnade.errors import LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes.base import LoadOptions
@@ -30,14 +32,23 @@ class PythonRuntime:
         """Import `model.py` and make the model; its `load` hook is left to the server.
 
         The module gets a name of its own, so that two models' files never meet, and its folder comes first on
-        `sys.path`, so that it can import what lies beside it.
+        `sys.path`, so that it can import what lies beside it. From then on this process writes no bytecode: the
+        folder may be the content-addressed cache, or not ours to change, and the model may import more of it later.
 
         Raises:
-            LoadFailed: the file is missing or fails (names file and line), or holds no class, or several.
+            LoadFailed: the file is missing or fails (names file and line), or holds no class, or several, or may not
+                run (names the way to consent).
         """
         file = path if path.is_file() else path / "model.py"
         if not file.is_file():
             raise LoadFailed(f"{path} holds no model.py; write one with a subclass of colonnade.Model")
+        if not options.trust_code:
+            raise LoadFailed(
+                f"{file} is Python code, which is not run without consent if it was downloaded or consent was refused. "
+                f'If you trust who made it, consent with the annotation {TRUST_CODE}: "true" or with --trust-code: '
+                "it then runs with this server's rights."
+            )
+        sys.dont_write_bytecode = True
         module = _import(file.absolute())
         kind = _model_class(module, file, options.env.get("MODEL_CLASS"))
         try:

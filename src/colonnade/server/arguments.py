@@ -1,24 +1,28 @@
 """What a replica is told on its command line.
 
 The spellings of KServe's servers (`--model_name`, `--http_port`, `--model_dir`) mean the same as ours, so that the
-arguments of a ServingRuntime manifest start this server unchanged. Source of the names and defaults: reference
-section 3.2, "ModelServer flags".
+arguments of a ServingRuntime manifest start this server unchanged: `colonnade.flags` says of each flag of KServe's what
+it does here. Source of the names and defaults: reference section 3.2, "ModelServer flags".
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from colonnade import defaults
+from colonnade import defaults, flags
 from colonnade.runtimes import catalogue
 
 RUNTIMES = ("auto", *catalogue.RUNTIMES)
 MODEL_DIR = "/mnt/models"  # where KServe's storage initializer puts the artefact
 MODEL_NAME = "model"
+
+_MOST_BYTES = (1 << 31) - 1  # of a gRPC message; -1 asks for it
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,13 @@ class Arguments:
         grpc_port: TCP port of gRPC, 0 for a free one, None for no TCP port.
         grpc_socket: Unix socket path of gRPC, or None.
         threads: threads that one prediction may use; None for `OMP_NUM_THREADS`, else 1.
-        trust_code: consent to load artefacts that execute code.
+        trust_code: consent to load artefacts that execute code; None if neither given nor refused.
         max_body: largest HTTP request body in bytes, before and after inflation.
         max_message: largest gRPC message in bytes, both ways.
         max_queue: requests that wait for one model's worker thread before 429.
         grace: seconds that requests in flight get after SIGTERM.
         termination_file: where the cause of a failed load is written, or None.
+        ignored: flags that were given and have no effect here.
     """
 
     model_name: str = MODEL_NAME
@@ -52,12 +57,13 @@ class Arguments:
     grpc_port: int | None = None
     grpc_socket: str | None = None
     threads: int | None = None
-    trust_code: bool = False
+    trust_code: bool | None = None
     max_body: int = defaults.MAX_BODY_BYTES
     max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
     max_queue: int = defaults.MAX_QUEUE
     grace: float = defaults.GRACE_PERIOD
     termination_file: Path | None = None
+    ignored: tuple[str, ...] = ()
 
 
 def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: Path | None = None) -> Arguments:
@@ -70,11 +76,14 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
             ours are left to the script.
     """
     parser = _parser(script)
-    words = [_hyphens(word) for word in argv]
+    words = [flags.canonical(word) for word in argv]
     given = parser.parse_known_args(words)[0] if script is not None else parser.parse_args(words)
     http_port: int | None = given.http_port
     if http_port is None and given.socket is None:
-        http_port = _port(env["PORT"], parser) if env.get("PORT") else defaults.HTTP_PORT
+        try:
+            http_port = _port(env["PORT"]) if env.get("PORT") else defaults.HTTP_PORT
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"environment variable PORT: {error}")
     grpc_port: int | None = given.grpc_port
     if given.enable_grpc and grpc_port is None and given.grpc_socket is None:
         grpc_port = defaults.GRPC_PORT
@@ -92,10 +101,11 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
         threads=given.nthread,
         trust_code=given.trust_code,
         max_body=given.max_body,
-        max_message=given.max_message,
+        max_message=given.max_message or max(given.message_lengths, default=defaults.MAX_GRPC_MESSAGE_BYTES),
         max_queue=given.max_queue,
         grace=given.grace,
         termination_file=given.termination_file,
+        ignored=tuple(dict.fromkeys(given.ignored)),
     )
 
 
@@ -109,38 +119,74 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     folder = Path(MODEL_DIR) if script is None else script.parent
     add("--model-name", default=MODEL_NAME, help="the name that requests use (default: %(default)s)")
     add("--model-dir", type=Path, default=folder, help="file or folder of the artefact (default: %(default)s)")
-    add("--runtime", choices=RUNTIMES, default="auto", help="adapter that loads the artefact (default: by suffix)")
+    runtime = "adapter that loads the artefact (default: by suffix)"
+    add("--runtime", "--framework", choices=RUNTIMES, default="auto", help=runtime)
     add("--host", default=defaults.HOST, help="address of the TCP ports (default: %(default)s)")
     http = parser.add_mutually_exclusive_group()
-    http.add_argument("--http-port", type=int, help="TCP port of HTTP, 0 for a free one (default: $PORT or 8080)")
+    http.add_argument("--http-port", type=_port, help="TCP port of HTTP, 0 for a free one (default: $PORT or 8080)")
     http.add_argument("--socket", help="Unix socket of HTTP instead of a TCP port")
     grpc = parser.add_mutually_exclusive_group()
-    grpc.add_argument("--grpc-port", type=int, help="TCP port of gRPC, 0 for a free one (default: no gRPC)")
+    grpc.add_argument("--grpc-port", type=_port, help="TCP port of gRPC, 0 for a free one (default: no gRPC)")
     grpc.add_argument("--grpc-socket", help="Unix socket of gRPC instead of a TCP port")
     add("--enable-grpc", type=_boolean, help="true: gRPC on port 8081 if no other address is given; false: none")
     add("--nthread", type=_positive, help="threads that one prediction may use (default: $OMP_NUM_THREADS or 1)")
-    add("--trust-code", action="store_true", help="load artefacts that can execute code, such as any pickle")
+    trust = "load artefacts that can execute code, such as any pickle; refused, not even a model.py is run"
+    add("--trust-code", action=argparse.BooleanOptionalAction, help=trust)
     add("--max-body", type=_positive, default=defaults.MAX_BODY_BYTES, help="largest HTTP body in bytes")
-    message = defaults.MAX_GRPC_MESSAGE_BYTES
-    add("--max-message", type=_positive, default=message, help="largest gRPC message in bytes")
+    message = f"largest gRPC message in bytes (default: {defaults.MAX_GRPC_MESSAGE_BYTES})"
+    add("--max-message", type=_positive, help=message)
     add("--max-queue", type=_positive, default=defaults.MAX_QUEUE, help="requests that wait before 429")
-    add("--grace", type=float, default=defaults.GRACE_PERIOD, help="seconds for requests in flight after SIGTERM")
+    add("--grace", type=_seconds, default=defaults.GRACE_PERIOD, help="seconds for requests in flight after SIGTERM")
     add("--termination-file", type=Path, help="JSON file that gets the cause of a failed load")
+    for way in ("send", "receive"):
+        name = f"--grpc-max-{way}-message-length"
+        add(name, dest="message_lengths", action="append", type=_length, default=[], help=argparse.SUPPRESS)
+    parser.set_defaults(ignored=[])
+    if script is None:  # a script may have flags of these names itself
+        for name, flag in flags.FLAGS.items():
+            kind = {flags.Effect.NONE: _Ignored, flags.Effect.REFUSED: _Refused}.get(flag.effect)
+            if kind is not None:
+                add(name, action=kind, nargs=None if flag.takes_value else 0, help=argparse.SUPPRESS)
     return parser
 
 
-def _hyphens(word: str) -> str:
-    """A flag with KServe's underscores in our spelling; values keep theirs."""
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word.partition("=")
-    return name.replace("_", "-") + equals + value
+class _Ignored(argparse.Action):
+    """Notes a flag that has no effect, so that the log can say so."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        namespace.ignored = [*namespace.ignored, option_string]
+
+
+class _Refused(argparse.Action):
+    """Ends with the reason why a flag of KServe's cannot be met."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        parser.error(f"{option_string}: {flags.FLAGS[str(option_string)].note}")
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return int(text)
+
+
+def _length(text: str) -> int:
+    return _MOST_BYTES if text == "-1" else _positive(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to 65535)")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds, 0 or more")
     return value
 
 
@@ -148,9 +194,3 @@ def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text} is neither true nor false")
     return text.lower() == "true"
-
-
-def _port(text: str, parser: argparse.ArgumentParser) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        parser.error(f"environment variable PORT: {text!r} is not a port number")
-    return int(text)

@@ -63,13 +63,15 @@ class HttpCall(ABC):
         self.ticket: Ticket | None = None  # None: nothing to cancel
         self._open = True
         traffic.begin()
-        exchange.on_disconnect(self._leave)
-        try:
-            hosted.serving(version)  # refuses now what would be refused after a large upload
-        except Error as error:
-            self.fail(error)
-        else:
-            exchange.collect(self._receive)
+        if not exchange.received:
+            try:
+                hosted.serving(version)  # refuses now what would be refused after a large upload
+            except Error as error:
+                self.fail(error)
+                return
+        exchange.collect(self._receive)
+        if self._open:
+            exchange.on_disconnect(self._leave)
 
     @abstractmethod
     def start(self, body: Body) -> Ticket | None:
@@ -89,10 +91,10 @@ class HttpCall(ABC):
 
     def _receive(self, body: bytes) -> None:
         coding = self.exchange.headers.get(b"content-encoding")
-        if coding is None:
-            self._start(body)
-        else:
+        if coding is not None:
             self._off_loop(partial(compression.inflate, body, coding, self._max_body), self._start)
+            return
+        self._start(body)
 
     def _start(self, body: Body) -> None:
         try:
@@ -123,7 +125,7 @@ class HttpCall(ABC):
             headers = [*headers, *_fields(self._response_headers)]
         coding = compression.wanted(self.exchange.headers.get(b"accept-encoding"))
         if coding is None:
-            self._reply(chunks[0] if len(chunks) == 1 else chunks, content_type, headers)
+            self._reply(chunks, content_type, headers)
             return
         coded = [*headers, (b"content-encoding", coding), (b"vary", b"accept-encoding")]
         self._off_loop(
@@ -147,7 +149,8 @@ class HttpCall(ABC):
             self._traffic.end(code)
 
     def _reply(self, body: bytes | Sequence[bytes], content_type: bytes, headers: Sequence[Header]) -> None:
-        answers.reply(self.exchange, 200, body, content_type, headers)
+        exchange = self.exchange
+        exchange.reply(200, body, content_type, answers.identified(exchange, headers))
         self.close(200)
 
     def _leave(self) -> None:

@@ -19,8 +19,8 @@ from colonnade.errors import Overloaded
 from colonnade.model.binding import Operation, bind
 from colonnade.model.contract import Model
 from colonnade.model.signatures import Form, read
-from colonnade.server.hooks import HOOKS, Sample, observed, overridden
-from colonnade.server.inline import RunTimes, fits_loop
+from colonnade.server.hooks import HOOKS, Observe, Sample, observed, overridden
+from colonnade.server.inline import LIMIT, RunTimes, fits_loop
 from colonnade.server.lane import RETRY_AFTER, Done, Lane
 
 
@@ -45,14 +45,14 @@ class Execution:
         takes_headers: some hook looks at the request's headers.
     """
 
-    def __init__(self, model: Model, lane: Lane, limit: int, report: Callable[[str, float], None]) -> None:
+    def __init__(self, model: Model, lane: Lane, limit: int, observers: Callable[[str], Observe]) -> None:
         """Binds the model.
 
         Args:
             model: a loaded model.
             lane: the thread that loaded it.
             limit: coroutines that may run at once; the lane has its own limit.
-            report: gets the name of a hook and its seconds, on the loop.
+            observers: for the name of a hook, what takes the seconds of its calls, on the loop.
 
         Raises:
             LoadFailed: a hook has a signature that cannot be served.
@@ -61,9 +61,8 @@ class Execution:
         self.version = model.version
         self.lane = lane
         self._limit = limit
-        self._report = report
         self._samples: deque[Sample] = deque()
-        view = observed(model, self._samples)
+        view = observed(model, self._samples, observers)
         bound = bind(view, lambda function, *args: lane.run(partial(function, *args)))
         self.infer = bound.infer
         self.predict = bound.predict_v1
@@ -108,11 +107,11 @@ class Execution:
             return self.own(self._await(operation(payload, headers, response_headers), done))
         if not self._inline:
             return self.lane.submit(partial(operation, payload, headers, response_headers), self._settled(done))
-        run = partial(self._measured, operation, payload, headers, response_headers, size)
-        if not (self.lane.idle and fits_loop(self._times, size)):
+        if size > self._times.loop_size or not self.lane.idle:
+            run = partial(self._measured, operation, payload, headers, response_headers, size)
             return self.lane.submit(run, self._settled(done), partial(fits_loop, self._times, size))
         try:
-            result = run()
+            result = self._on_loop(operation, payload, headers, response_headers, size)
         except Exception as error:
             self._settle()
             done(None, error)
@@ -139,6 +138,23 @@ class Execution:
         finally:
             self.lane.close()
 
+    def _on_loop(
+        self,
+        operation: Operation,
+        payload: Any,
+        headers: Mapping[str, str],
+        response_headers: dict[str, str],
+        size: int,
+    ) -> Any:
+        times = self._times
+        clock = thread_time if times.doubts else perf_counter
+        start = clock()
+        result = operation.call(payload, headers, response_headers)
+        seconds = clock() - start
+        if times.doubts or seconds >= LIMIT:
+            times.add_on_loop(seconds, size)
+        return result
+
     def _measured(
         self,
         operation: Operation,
@@ -147,10 +163,12 @@ class Execution:
         response_headers: dict[str, str],
         size: int,
     ) -> Any:
-        clock = perf_counter if get_ident() == self._loop_thread else thread_time
-        start = clock()
-        result = operation(payload, headers, response_headers)
-        self._times.add(clock() - start, size)
+        """Runs a call that has waited for the lane: on its thread, or on the loop if it was quick enough for that."""
+        if get_ident() == self._loop_thread:
+            return self._on_loop(operation, payload, headers, response_headers, size)
+        start = thread_time()
+        result = operation.call(payload, headers, response_headers)
+        self._times.add(thread_time() - start, size)
         return result
 
     async def _await(self, outcome: Any, done: Done) -> None:
@@ -174,4 +192,5 @@ class Execution:
         """Reports the hooks' times, which may have been taken on another thread."""
         samples = self._samples
         while samples:
-            self._report(*samples.popleft())
+            observe, seconds = samples.popleft()
+            observe(seconds)

@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
+from colonnade.errors import InvalidInput, TooLarge
 from colonnade.server import health
 from colonnade.server.execution import Execution
 from colonnade.server.identity import new_id
@@ -23,7 +24,7 @@ from colonnade.server.metrics import ReplicaMetrics
 from colonnade.server.repository import Repository
 from colonnade.server.routes import SERVER_NAME
 from colonnade.version import __version__
-from colonnade.wire import failures, v2
+from colonnade.wire import descriptors, failures, v2
 from colonnade.wire import grpc as codec
 from colonnade.wire import openinference_pb2 as pb
 from colonnade.wire.tensors import InferRequest, InferResponse
@@ -40,8 +41,10 @@ class InferenceService:
         active: calls in progress.
     """
 
-    def __init__(self, repository: Repository, metrics: ReplicaMetrics) -> None:
+    def __init__(self, repository: Repository, metrics: ReplicaMetrics, max_message: int) -> None:
+        """`max_message`: largest answer in bytes."""
         self.active = 0
+        self._max_message = max_message
         self._repository = repository
         self._metrics = metrics
 
@@ -49,11 +52,9 @@ class InferenceService:
         """What a gRPC server takes to serve them."""
         methods = {
             name: grpc.unary_unary_rpc_method_handler(
-                self._guarded(getattr(self, name)),
-                request_deserializer=request.FromString,
-                response_serializer=response.SerializeToString,
+                self._guarded(getattr(self, name), request)  # bytes to bytes: a failure of grpc's own would be UNKNOWN
             )
-            for name, (request, response) in codec.METHODS.items()
+            for name, (request, _) in codec.METHODS.items()
         }
         return grpc.method_handlers_generic_handler(codec.SERVICE, methods)
 
@@ -84,8 +85,8 @@ class InferenceService:
             request.name, [execution.version], model.platform, list(model.inputs), list(model.outputs)
         )
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
-        """One inference; UNAVAILABLE while the model is not loaded."""
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> bytes:
+        """One inference, as the bytes of a `ModelInferResponse`; UNAVAILABLE while the model is not loaded."""
         hosted = self._repository.get(request.model_name)
         traffic = self._metrics.traffic(hosted.name, "grpc")
         traffic.begin()
@@ -96,7 +97,10 @@ class InferenceService:
             decoded.id = decoded.id or new_id()
             filled: dict[str, str] = {}
             response = await _infer(execution, decoded, _headers(execution, context), filled, request.ByteSize())
-            message = codec.encode(response, decoded)
+            message = codec.encode(response, decoded).SerializeToString()
+            if len(message) > self._max_message:
+                size, limit = len(message), self._max_message
+                raise TooLarge(f"The answer has {size} bytes, over the limit of {limit} (--max-message); ask for less")
             if filled:
                 context.set_trailing_metadata([(name.lower(), str(value)) for name, value in filled.items()])
             code = grpc.StatusCode.OK.name
@@ -122,14 +126,18 @@ class InferenceService:
         await self._repository.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
 
-    def _guarded(self, method: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def call(request: Any, context: Context) -> Any:
+    def _guarded(
+        self, method: Callable[[Any, Context], Awaitable[Message | bytes]], kind: type[Message]
+    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def call(body: bytes, context: Context) -> bytes:
             self.active += 1
             try:
-                return await method(request, context)
+                answer = await method(_decoded(kind, body), context)
+                return answer if isinstance(answer, bytes) else answer.SerializeToString()
             except Exception as error:
                 code, details = failures.grpc_status(error)
                 await context.abort(_CODES[code], details)
+                raise  # never reached: `abort` raises
             finally:
                 self.active -= 1
 
@@ -168,12 +176,11 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),  # a second server on the port is a mistake to report, not load balancing
             ]
         )
-        service = InferenceService(repository, metrics)
+        service = InferenceService(repository, metrics, max_message)
         server.add_generic_rpc_handlers((service.handler(),))
         whole = frozenset({"", codec.SERVICE})
         health_pb2_grpc.add_HealthServicer_to_server(health.Health(repository, whole), server)
-        names = (codec.SERVICE, health.SERVICE, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server, _all_descriptors())
+        reflection.enable_server_reflection(descriptors.SERVICES, server, descriptors.pool())
         try:
             port = server.add_insecure_port(address)
         except RuntimeError as error:
@@ -211,9 +218,9 @@ def _headers(execution: Execution, context: Context) -> Mapping[str, str]:
     return {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
 
 
-def _all_descriptors() -> DescriptorPool:
-    """One pool for reflection: the inference service keeps its descriptors out of the default one (see `wire`)."""
-    pool = DescriptorPool()
-    for module in (pb, health_pb2, reflection_pb2):
-        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
-    return pool
+def _decoded(kind: type[Message], body: bytes) -> Message:
+    try:
+        return kind.FromString(body)
+    except DecodeError:
+        name = kind.DESCRIPTOR.full_name
+        raise InvalidInput(f"The request's bytes are no {name}; send that protobuf message") from None

@@ -15,8 +15,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from colonnade.server.repository import Repository
 
-SERVICE = str(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """`grpc.health.v1.Health` over a repository.

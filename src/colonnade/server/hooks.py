@@ -7,18 +7,23 @@ meets them as it wrote them, and is not counted as a request.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from functools import wraps
+from functools import partial, wraps
 from time import perf_counter
 from typing import Any, cast
 
-from colonnade.errors import InvalidInput
+from colonnade.errors import InvalidInput, NotImplementedByModel
 from colonnade.model.contract import Model
 from colonnade.wire.tensors import InferRequest
 
-Sample = tuple[str, float]  # name of the hook, seconds
+_log = logging.getLogger(__name__)
+
+Observe = Callable[[float], None]  # takes the seconds of one call
+Sample = tuple[Observe, float]
+Refusal = Callable[[NotImplementedError], NotImplementedByModel]
 HOOKS = ("preprocess", "predict", "postprocess", "explain")
 
 
@@ -27,25 +32,30 @@ def overridden(model: Model, hook: str) -> bool:
     return getattr(getattr(model, hook), "__func__", None) is not getattr(Model, hook)
 
 
-def observed(model: Model, samples: deque[Sample]) -> Model:
+def observed(model: Model, samples: deque[Sample], observers: Callable[[str], Observe]) -> Model:
     """A view of `model` for `bind`, whose own hooks append a sample to `samples` for every call that succeeds.
 
-    A hook may run on any thread; a deque takes appends from all.
+    A hook may run on any thread and an observer only on the loop; a deque takes appends from all. `observers` names the
+    observer of each hook.
     """
     view = type(type(model).__name__, (), {"__getattr__": lambda _, name: getattr(model, name)})()
     for hook in HOOKS:
         if overridden(model, hook):
-            setattr(view, hook, _timed(getattr(model, hook), hook, samples))
+            function = getattr(model, hook)
+            refusal = partial(_unimplemented, f"Model with name {model.name} does not implement {hook}.", function)
+            setattr(view, hook, _timed(function, observers(hook), samples, refusal))
     return cast(Model, view)
 
 
-def _timed(function: Callable[..., Any], hook: str, samples: deque[Sample]) -> Callable[..., Any]:
+def _timed(
+    function: Callable[..., Any], observe: Observe, samples: deque[Sample], refusal: Refusal
+) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(function):
 
         @wraps(function)
         async def begin(payload: Any, *args: Any, **kwargs: Any) -> Any:
             refuse_stream(payload)
-            return _timed_parts(function(payload, *args, **kwargs), hook, samples)
+            return _timed_parts(function(payload, *args, **kwargs), observe, samples, refusal)
 
         return begin
     if inspect.iscoroutinefunction(function):
@@ -53,8 +63,11 @@ def _timed(function: Callable[..., Any], hook: str, samples: deque[Sample]) -> C
         @wraps(function)
         async def wait(*args: Any, **kwargs: Any) -> Any:
             start = perf_counter()
-            result = await function(*args, **kwargs)
-            samples.append((hook, perf_counter() - start))
+            try:
+                result = await function(*args, **kwargs)
+            except NotImplementedError as error:
+                raise refusal(error) from error
+            samples.append((observe, perf_counter() - start))
             return result
 
         return wait
@@ -62,19 +75,38 @@ def _timed(function: Callable[..., Any], hook: str, samples: deque[Sample]) -> C
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         start = perf_counter()
-        result = function(*args, **kwargs)
-        samples.append((hook, perf_counter() - start))
+        try:
+            result = function(*args, **kwargs)
+        except NotImplementedError as error:
+            raise refusal(error) from error
+        samples.append((observe, perf_counter() - start))
         return result
 
     return call
 
 
-async def _timed_parts(parts: AsyncGenerator[Any, Any], hook: str, samples: deque[Sample]) -> AsyncIterator[Any]:
+async def _timed_parts(
+    parts: AsyncGenerator[Any, Any], observe: Observe, samples: deque[Sample], refusal: Refusal
+) -> AsyncIterator[Any]:
     start = perf_counter()
     async with aclosing(parts):  # a client that leaves ends the user's generator now, not when it is collected
-        async for part in parts:
-            yield part
-    samples.append((hook, perf_counter() - start))
+        try:
+            async for part in parts:
+                yield part
+        except NotImplementedError as error:
+            raise refusal(error) from error
+    samples.append((observe, perf_counter() - start))
+
+
+def _unimplemented(otherwise: str, function: Callable[..., Any], error: NotImplementedError) -> NotImplementedByModel:
+    """KServe's 501. The text is shown if the hook's own module raised it; a library's is not meant for callers."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    own = trace is not None and trace.tb_frame.f_globals is getattr(inspect.unwrap(function), "__globals__", None)
+    if not own:
+        _log.warning("a hook raised NotImplementedError", exc_info=error)
+    return NotImplementedByModel((str(error) if own else "") or otherwise)
 
 
 def refuse_stream(payload: Any) -> None:

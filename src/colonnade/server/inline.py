@@ -4,10 +4,11 @@ A hop to a thread and back costs some 30 us; a small ONNX model takes 5 us. So a
 runs where the request arrived. One slow call there would stall every connection, hence the rule is strict: the slowest
 of the last calls was under half a millisecond, and the request is no larger than those that were seen.
 
-A call on the worker thread counts with the CPU time of that thread: its wall time holds waits for the interpreter lock,
-which would make a quick model look slow just when the load is high. That is sound only for a model whose predict waits
-for nothing, which is what `Model.inline` promises. A call on the loop counts with its wall time, which is what the loop
-loses; a machine that takes the processor away in between sends the next calls to the thread, and they come back.
+Calls count with their CPU time: the wall time of a call on the worker thread holds waits for the interpreter lock, and
+that of any call the times when the machine ran something else; both would make a quick model look slow just when the
+load is high. That is sound only for a model whose predict waits for nothing, which is what `Model.inline` promises. But
+to read the CPU clock costs a system call, some 10 % of a small request. So calls on the loop are timed by the wall
+clock, which is nearly free, and a slow one only raises doubt: while that lasts, the CPU clock decides.
 """
 
 from __future__ import annotations
@@ -20,14 +21,23 @@ ENOUGH = 8  # calls that must have been seen before the first one runs on the lo
 
 
 class RunTimes:
-    """The last calls of one model: their seconds and request sizes in bytes."""
+    """The last calls of one model: their CPU seconds and request sizes in bytes.
 
-    __slots__ = ("_calls", "largest", "slowest")
+    Attributes:
+        slowest: the most seconds of a call.
+        largest: the size of the largest request.
+        loop_size: bytes up to which a request may run on the loop; -1: none may.
+        doubts: calls on the loop that are still timed by the CPU clock, because one took long by the wall clock.
+    """
+
+    __slots__ = ("_calls", "doubts", "largest", "loop_size", "slowest")
 
     def __init__(self) -> None:
         self._calls: deque[tuple[float, int]] = deque(maxlen=WINDOW)
         self.slowest = 0.0
         self.largest = 0
+        self.loop_size = -1
+        self.doubts = 0
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -45,8 +55,21 @@ class RunTimes:
             self.largest = size
         elif leaving[1] >= self.largest:
             self.largest = max(call[1] for call in calls)
+        self.loop_size = self.largest if len(calls) >= ENOUGH and self.slowest < LIMIT else -1
+
+    def add_on_loop(self, seconds: float, size: int) -> None:
+        """Records a call on the loop, timed by the CPU clock while there are `doubts`, else by the wall clock.
+
+        A quick one says nothing new and need not be recorded if there are no doubts.
+        """
+        if self.doubts:
+            self.doubts -= 1
+            if seconds >= LIMIT:
+                self.add(seconds, size)
+        elif seconds >= LIMIT:
+            self.doubts = WINDOW
 
 
 def fits_loop(times: RunTimes, size: int) -> bool:
     """Whether a request of `size` bytes may run on the loop."""
-    return len(times) >= ENOUGH and times.slowest < LIMIT and size <= times.largest
+    return size <= times.loop_size

@@ -37,7 +37,10 @@ def from_artefact(arguments: Arguments, loop: asyncio.AbstractEventLoop) -> Load
         env = dict(os.environ)
         if arguments.threads is not None:
             env["OMP_NUM_THREADS"] = str(arguments.threads)
-        options = LoadOptions(arguments.trust_code, env)
+        trusted = arguments.trust_code
+        if trusted is None:  # whoever put code into a local folder wants it run; a pickle may hide some
+            trusted = name == _USER_CODE
+        options = LoadOptions(trusted, env)
         model = catalogue.runtime(name).load(arguments.model_name, path, options)
         return _complete(model, loop, trusted=name != _USER_CODE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from colonnade.observe import Registry
 from colonnade.observe.metrics import Counter, CounterChild, GaugeChild
-from colonnade.server.hooks import HOOKS
+from colonnade.server.hooks import HOOKS, Observe
 from colonnade.server.repository import Repository
 
 # The buckets of Prometheus' Python client, which KServe's histograms have.
@@ -63,9 +63,9 @@ class ReplicaMetrics:
             traffic = self._traffic[key] = Traffic(self._total, self._in_flight.labels(model), model, protocol)
         return traffic
 
-    def observe(self, model: str, hook: str, seconds: float) -> None:
-        """One call of a hosted model's hook."""
-        self._hooks[hook].labels(model).observe(seconds)
+    def observer(self, model: str, hook: str) -> Observe:
+        """What takes the seconds of each call of a hosted model's hook."""
+        return self._hooks[hook].labels(model).observe
 
     def render(self, repository: Repository) -> bytes:
         """All metrics as Prometheus text; every hosted model has its series, also before its first request."""

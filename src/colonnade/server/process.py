@@ -54,10 +54,12 @@ class Termination(msgspec.Struct):
 async def run(arguments: Arguments, loader: Loader) -> Outcome:
     """Serves until a signal, or until the model turns out not to load."""
     metrics = ReplicaMetrics()
-    repository = Repository(arguments.max_queue, metrics.observe)
+    repository = Repository(arguments.max_queue, metrics.observer)
     router = Router(repository, metrics, arguments.max_body)
     http = HttpServer(router, limits=Limits(body_bytes=arguments.max_body))
     stopping = _stop_on_signal()
+    if arguments.ignored:
+        logger.info("has no effect here: %s", ", ".join(arguments.ignored))
     repository.add(arguments.model_name, loader)
     try:
         grpc = await _listen(http, repository, metrics, arguments)

@@ -17,6 +17,7 @@ from typing import Any
 from colonnade.errors import ModelNotFound, ModelNotReady, NotFound, Unavailable
 from colonnade.model.contract import Model
 from colonnade.server.execution import Execution
+from colonnade.server.hooks import Observe
 from colonnade.server.lane import Lane
 from colonnade.wire import failures
 
@@ -88,13 +89,14 @@ class Repository:
         on_change: called after a model's readiness or the server's has changed.
     """
 
-    def __init__(self, max_queue: int, report: Callable[[str, str, float], None]) -> None:
-        """`max_queue`: requests that may wait for one model; `report` gets model, hook and seconds of each call."""
+    def __init__(self, max_queue: int, observers: Callable[[str, str], Observe]) -> None:
+        """`max_queue`: requests that may wait for one model; `observers` gives, for a model and a hook, what takes the
+        seconds of each call."""
         self.hosted: dict[str, Hosted] = {}
         self.draining = False
         self.on_change: list[Callable[[], None]] = []
         self._max_queue = max_queue
-        self._report = report
+        self._observers = observers
         self._changes: set[asyncio.Task[None]] = set()
 
     @property
@@ -153,7 +155,7 @@ class Repository:
             lane = Lane(hosted.name, self._max_queue)
             try:
                 model = await lane.run(hosted.loader, limited=False)
-                execution = Execution(model, lane, self._max_queue, partial(self._report, hosted.name))
+                execution = Execution(model, lane, self._max_queue, partial(self._observers, hosted.name))
             except Exception as error:
                 lane.close()
                 cause = failures.opaque(error).message

@@ -19,7 +19,7 @@ from colonnade.net import Exchange
 from colonnade.observe.metrics import CONTENT_TYPE
 from colonnade.server import answers
 from colonnade.server.call import HttpCall
-from colonnade.server.metrics import ReplicaMetrics
+from colonnade.server.metrics import ReplicaMetrics, Traffic
 from colonnade.server.paths import GET, POST, Operation, Target, parse
 from colonnade.server.repository import Hosted, Repository
 from colonnade.server.v1 import V1Call, V1ExplainCall
@@ -54,7 +54,7 @@ class Router:
         self._repository = repository
         self._metrics = metrics
         self._max_body = max_body
-        self._hot: dict[bytes, tuple[type[HttpCall], Hosted]] = {}
+        self._hot: dict[bytes, tuple[type[HttpCall], Hosted, Traffic]] = {}
         self._changes: set[asyncio.Task[None]] = set()
         self._answers: dict[Operation, Callable[[Exchange, Target], None]] = {
             Operation.ALIVE: self._alive,
@@ -77,8 +77,8 @@ class Router:
         """Takes one request."""
         hot = self._hot.get(exchange.path)
         if hot is not None and exchange.method == POST:
-            call, hosted = hot
-            call(exchange, hosted, None, self._metrics.traffic(hosted.name, call.protocol), self._max_body)
+            call, hosted, traffic = hot
+            call(exchange, hosted, None, traffic, self._max_body)
             return
         try:
             self._slow(exchange)
@@ -104,11 +104,15 @@ class Router:
         call(exchange, hosted, target.version, traffic, self._max_body)
 
     def _index_paths(self) -> None:
-        hot: dict[bytes, tuple[type[HttpCall], Hosted]] = {}
+        hot: dict[bytes, tuple[type[HttpCall], Hosted, Traffic]] = {}
         for name, hosted in self._repository.hosted.items():
             safe = quote(name, safe="").encode("ascii")
-            hot[b"/v1/models/%b:predict" % safe] = (V1Call, hosted)
-            hot[b"/v2/models/%b/infer" % safe] = (V2Call, hosted)
+            paths: dict[bytes, type[HttpCall]] = {
+                b"/v1/models/%b:predict" % safe: V1Call,
+                b"/v2/models/%b/infer" % safe: V2Call,
+            }
+            for path, call in paths.items():
+                hot[path] = (call, hosted, self._metrics.traffic(name, call.protocol))
         self._hot = hot
 
     # What is answered from values at hand.

@@ -59,8 +59,9 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: list[Any]) -
     Raises:
         InvalidInput: the datatype, an element's type or range, or the number of elements is wrong.
     """
-    check_datatype(name, datatype)
-    if datatype == "FP16":
+    allowed = _TYPES.get(datatype)
+    if allowed is None:
+        check_datatype(name, datatype)
         raise InvalidInput(
             f"Sending FP16 data via JSON is not supported. Please use the binary data format for input {name}"
         )
@@ -69,7 +70,7 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: list[Any]) -
         data = _flatten(name, shape, data)
     if len(data) != count:
         raise InvalidInput(f'Input "{name}": shape {brief(shape)} needs {_many(count)}, but "data" has {len(data)}')
-    if not set(map(type, data)) <= _TYPES[datatype]:
+    if not allowed.issuperset(map(type, data)):
         raise InvalidInput(_wrong_type(name, datatype, data))
     dtype = DTYPES[datatype]
     if datatype == "BYTES":
@@ -94,15 +95,15 @@ def to_json(tensor: Tensor) -> list[Any]:
         InvalidInput: FP16, which the protocol carries only as binary data.
         InferenceError: BYTES elements that are not UTF-8 text.
     """
-    if tensor.datatype == "FP32":
-        return shortest(canonical(tensor))
     if tensor.datatype == "BYTES":
         return [_text(tensor.name, element) for element in tensor.data.ravel().tolist()]
     if tensor.datatype == "FP16":
         raise InvalidInput(
             f"Sending FP16 data via JSON is not supported. Please use the binary data format for output {tensor.name}"
         )
-    return list(canonical(tensor).ravel().tolist())
+    data = tensor.data if tensor.data.dtype == DTYPES[tensor.datatype] else canonical(tensor)
+    elements: list[Any] = shortest(data) if tensor.datatype == "FP32" else data.ravel().tolist()
+    return elements
 
 
 def canonical(tensor: Tensor) -> np.ndarray:

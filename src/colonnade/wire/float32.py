@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-_FEW = 64  # below this, numpy's own shortest text per value is quicker than whole-array arithmetic
+_FEW = 48  # below this, numpy's own shortest text per value is quicker than whole-array arithmetic
 _LOWEST, _HIGHEST = 8 - 22, 5 + 22  # magnitudes whose scales are exact: a double holds powers of ten up to 10**22
 
 
 def shortest(values: np.ndarray) -> list[float]:
     """Doubles that print as the shortest decimals of FP32 `values`, flat in row-major order; NaN, infinities stay."""
     flat = values.ravel()
-    return [float(str(value)) for value in flat] if flat.size < _FEW else _by_arithmetic(flat).tolist()
+    return list(map(float, map(str, flat))) if flat.size < _FEW else _by_arithmetic(flat).tolist()
 
 
 def _by_arithmetic(flat: np.ndarray) -> np.ndarray:

@@ -2,14 +2,11 @@
 
 A tensor comes as typed `contents` or, for all tensors at once, as `raw_input_contents`. An answer goes back in the form
 that the request had; FP16 has no typed form, so an answer with an FP16 tensor is raw for all of them.
-
-`POOL` holds the service's descriptors; give it to the reflection service, which looks into the default pool otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +21,6 @@ from colonnade.wire.shapes import brief, element_count
 from colonnade.wire.tensors import DTYPES, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor, TensorSpec
 
 SERVICE = "inference.GRPCInferenceService"
-POOL = pb.DESCRIPTOR.pool
 
 METHODS: dict[str, tuple[type[Message], type[Message]]] = {
     "ServerLive": (pb.ServerLiveRequest, pb.ServerLiveResponse),
@@ -55,7 +51,6 @@ _CONTENTS = {
 _NARROW = {"INT8", "INT16", "UINT8", "UINT16"}  # they travel as 32-bit integers
 
 
-@dataclass(slots=True)
 class RawInferRequest(InferRequest):
     """A request whose tensors came as raw bytes, so that the answer's go back as raw bytes."""
 

@@ -1,16 +1,21 @@
 """Tensors as the Open Inference Protocol names them: name, datatype, shape, data.
 
 These are the values that flow between the protocols and a model. They hold numpy arrays and views, never lists; how
-each protocol writes them is in `v1`, `v2` and `grpc`. BYTES tensors are object arrays of `bytes`. Source of the
-datatype names: Open Inference Protocol v2, "Tensor Data Types".
+each protocol writes them is in `v1`, `v2` and `grpc`. BYTES tensors are object arrays of `bytes`. They are structs of
+msgspec, which are made in C in a third of the time of a dataclass: each request makes several. Source of the datatype
+names: Open Inference Protocol v2, "Tensor Data Types".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
+
+from colonnade.errors import InvalidInput
 
 Parameters = dict[str, Any]  # values: bool, int, float or str
 
@@ -50,8 +55,7 @@ def datatype_of(array: np.ndarray) -> str:
     return name
 
 
-@dataclass(slots=True)
-class Tensor:
+class Tensor(msgspec.Struct):
     """One named input or output.
 
     Attributes:
@@ -69,21 +73,43 @@ class Tensor:
     parameters: Parameters | None = None
 
     @classmethod
-    def of(cls, name: str, array: np.ndarray) -> Tensor:
-        """A tensor from an array; datatype and shape are read off it."""
-        return cls(name, datatype_of(array), array.shape, array)
+    def of(cls, name: str, array: npt.ArrayLike) -> Tensor:
+        """A tensor from an array, or from what numpy makes one of; datatype and shape are read off it.
+
+        Raises:
+            TypeError: the array's dtype is none that the protocol carries.
+            ValueError: the value forms no regular array.
+        """
+        made = np.asarray(array)
+        return cls(name, datatype_of(made), made.shape, made)
+
+    def as_numpy(self) -> np.ndarray:
+        """`data`, by the name that it has on inputs in KServe's SDK."""
+        return self.data
+
+    def as_string(self) -> list[str]:
+        """The elements of a BYTES tensor as text, row by row in one list, as in KServe's SDK.
+
+        Raises:
+            InvalidInput: the datatype is not BYTES, or an element is not UTF-8.
+        """
+        if self.datatype != "BYTES":
+            raise InvalidInput(f'Input "{self.name}" is {self.datatype}; text comes as BYTES')
+        elements = self.data.ravel().tolist()
+        try:
+            return [element if isinstance(element, str) else str(element, "utf-8") for element in elements]
+        except UnicodeDecodeError:
+            raise InvalidInput(f'Input "{self.name}" holds bytes that are not UTF-8 text') from None
 
 
-@dataclass(slots=True)
-class RequestedOutput:
+class RequestedOutput(msgspec.Struct):
     """An output that the caller asked for, with its parameters (`binary_data`)."""
 
     name: str
     parameters: Parameters | None = None
 
 
-@dataclass(slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct):
     """One inference request, whatever protocol brought it."""
 
     model_name: str
@@ -91,15 +117,14 @@ class InferRequest:
     id: str | None = None
     model_version: str | None = None
     parameters: Parameters | None = None
-    outputs: list[RequestedOutput] = field(default_factory=list)
+    outputs: list[RequestedOutput] = []
 
     def input(self, name: str) -> Tensor | None:
         """The input of that name, or None."""
         return next((tensor for tensor in self.inputs if tensor.name == name), None)
 
 
-@dataclass(slots=True)
-class InferResponse:
+class InferResponse(msgspec.Struct):
     """One inference answer, before a protocol encodes it."""
 
     model_name: str

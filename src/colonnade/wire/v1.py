@@ -25,13 +25,16 @@ def decode(body: Body) -> dict[str, Any]:
     """The request's JSON object.
 
     Raises:
-        InvalidInput: with KServe's texts, for a body that is not JSON, not an object, or whose `instances` is no list.
+        InvalidInput: with KServe's texts, for a body that is not JSON, not an object, or whose `instances` is no list,
+            or whose `inputs` is neither a list nor an object.
     """
     payload = parse(body, "Unrecognized request format: ")
     if type(payload) is not dict:
         raise InvalidInput('Unrecognized request format: expected a JSON object such as {"instances": [...]}')
     if type(payload.get("instances", [])) is not list:
         raise InvalidInput('Expected "instances" to be a list')
+    if not isinstance(payload.get("inputs", []), (list, dict)):  # a dict: one list for each input, which KServe refuses
+        raise InvalidInput('Expected "inputs" to be a list')
     return payload
 
 

@@ -111,19 +111,22 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, 
     Raises:
         InvalidInput: a requested output does not exist, or is FP16 and was asked for as JSON.
     """
-    all_binary = bool(request.parameters) and request.parameters.get("binary_data_output") is True  # type: ignore[union-attr]
+    all_binary = request.parameters is not None and request.parameters.get("binary_data_output") is True
     raw: list[bytes] = []
     outputs: list[_AnswerTensor] = []
     for tensor, asked in requested(response, request):
         binary = asked.get("binary_data", all_binary) if asked else all_binary
-        entry = _AnswerTensor(tensor.name, tensor.shape, tensor.datatype, tensor.parameters)
         if binary is True:
             chunk = to_raw(tensor)
-            entry.parameters = {**(tensor.parameters or {}), "binary_data_size": len(chunk)}
+            parameters = {**(tensor.parameters or {}), "binary_data_size": len(chunk)}
+            outputs.append(_AnswerTensor(tensor.name, tensor.shape, tensor.datatype, parameters))
             raw.append(chunk)
         else:
-            entry.data = to_json(tensor)
-        outputs.append(entry)
+            data = to_json(tensor)
+            parameters = tensor.parameters
+            if parameters and "binary_data_size" in parameters:  # an input that came raw and is sent back as JSON
+                parameters = {name: value for name, value in parameters.items() if name != "binary_data_size"}
+            outputs.append(_AnswerTensor(tensor.name, tensor.shape, tensor.datatype, parameters or None, data))
     answer = _Answer(
         response.model_name, outputs, response.model_version, response.id or request.id, response.parameters
     )
