@@ -85,7 +85,8 @@ def test_the_protocol_is_read_off_the_body(body: dict[str, object], protocol: st
 
 
 def test_a_binary_answer_is_shown_as_lists() -> None:
-    head = b'{"model_name":"m","outputs":[{"name":"a","datatype":"INT32","shape":[2],"parameters":{"binary_data_size":8}}]}'
+    tensor = b'{"name":"a","datatype":"INT32","shape":[2],"parameters":{"binary_data_size":8}}'
+    head = b'{"model_name":"m","outputs":[%s]}' % tensor
     shown = readable(head + b"\x01\x00\x00\x00\x02\x00\x00\x00", str(len(head)))
     assert shown["outputs"] == [{"name": "a", "datatype": "INT32", "shape": [2], "parameters": {}, "data": [1, 2]}]
 
