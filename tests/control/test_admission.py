@@ -39,11 +39,24 @@ def test_unknown_fields_refuse_warn_or_pass() -> None:
     odd = service(model={"modelFormat": {"name": "sklearn"}, "storageUri": "/a"}, modle={})
     with pytest.raises(InvalidInput, match=r'strict decoding error: unknown field "spec.predictor.modle"'):
         check_fields(INFERENCE_SERVICE, odd, None, "Strict")
-    assert check_fields(INFERENCE_SERVICE, odd, None, "Warn") == ('unknown field "spec.predictor.modle"',)
+    assert check_fields(INFERENCE_SERVICE, odd, None, "Warn") == (
+        'unknown field "spec.predictor.modle" (did you mean model?)',
+    )
     assert check_fields(INFERENCE_SERVICE, odd, None, "Ignore") == ()
     kept = admit(INFERENCE_SERVICE, odd, None)
     assert kept["spec"]["predictor"]["modle"] == {}
     assert check_fields(INFERENCE_SERVICE, odd, kept, "Strict") == ()
+
+
+def test_a_field_without_effect_is_warned_of_once() -> None:
+    model = {"modelFormat": {"name": "sklearn"}, "storageUri": "/a"}
+    wanted = service(model=model, canaryTrafficPercent=10)
+    (warning,) = check_fields(INFERENCE_SERVICE, wanted, None, "Strict")
+    assert warning.startswith("spec.predictor.canaryTrafficPercent has no effect here: ")
+    assert check_fields(INFERENCE_SERVICE, wanted, wanted, "Strict") == ()
+    (again,) = check_fields(INFERENCE_SERVICE, service(model=model, canaryTrafficPercent=20), wanted)
+    assert again == warning
+    assert check_fields(INFERENCE_SERVICE, service(model=model), None) == ()
 
 
 def test_text_of_a_secret_is_stored_as_data() -> None:

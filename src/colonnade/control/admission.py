@@ -19,10 +19,12 @@ from colonnade.control.objects import Object, metadata_of
 from colonnade.errors import Forbidden, InvalidInput
 from colonnade.resources import kinds
 from colonnade.resources.defaulting import default, translate
+from colonnade.resources.fields import CLUSTER_ONLY, UNKNOWN
 from colonnade.resources.kinds import Kind
 from colonnade.resources.schema import unknown_fields
 from colonnade.resources.strict import invalid
 from colonnade.resources.validation import validate
+from colonnade.resources.verdicts import check
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
@@ -34,19 +36,40 @@ def check_fields(
 ) -> tuple[str, ...]:
     """What to warn of in an object as it was written.
 
-    Unknown fields refuse the write (Strict), or are kept and warned of (Warn) or just kept (Ignore). On an update only
-    those count that the stored object does not have. Raises InvalidInput for Strict.
+    Unknown fields refuse the write (Strict), or are kept and warned of (Warn) or just kept (Ignore). Fields that have
+    no effect here are always warned of. On an update only what the stored object does not have counts. Raises
+    InvalidInput for Strict.
     """
-    if field_validation == "Ignore":
-        return ()
-    known = set(unknown_fields(kind, live)) if live else set()
-    warnings = tuple(f'unknown field "{path}"' for path in unknown_fields(kind, obj) if path not in known)
-    if warnings and field_validation == "Strict":
+    unknown = _unknown(kind, obj, live) if field_validation != "Ignore" else ()
+    if unknown and field_validation == "Strict":
         raise InvalidInput(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: strict decoding error: '
-            + ", ".join(warnings)
+            + ", ".join(unknown)
         )
-    return warnings
+    return (*unknown, *_without_effect(kind, obj, live))
+
+
+def _unknown(kind: Kind, obj: Object, live: Object | None) -> tuple[str, ...]:
+    known = set(unknown_fields(kind, live)) if live else set()
+    notes = {field.path: field.note.partition("; ")[2] for field in check(obj) if field.verdict == UNKNOWN}
+    found = []
+    for path in unknown_fields(kind, obj):
+        if path not in known:
+            note = notes.get(path)
+            found.append(f'unknown field "{path}"' + (f" ({note})" if note else ""))
+    return tuple(found)
+
+
+def _without_effect(kind: Kind, obj: Object, live: Object | None) -> tuple[str, ...]:
+    """What is kept for a cluster and does nothing here, so that no field is passed over in silence."""
+    if kind is not kinds.INFERENCE_SERVICE:
+        return ()
+    known = {(field.path, str(field.value)) for field in check(live)} if live else set()
+    return tuple(
+        f"{field.path} has no effect here: {field.note}"
+        for field in check(obj)
+        if field.verdict == CLUSTER_ONLY and (field.path, str(field.value)) not in known
+    )
 
 
 def expanded(kind: Kind, obj: Object) -> Object:

@@ -140,7 +140,7 @@ def test_unknown_fields(cluster: Cluster) -> None:
         "strict decoding",
     )
     made = cluster.http.post(SERVICES, json=odd)
-    assert made.headers["warning"] == '299 - "unknown field \\"spec.predictor.modle\\""'
+    assert made.headers["warning"] == '299 - "unknown field \\"spec.predictor.modle\\" (did you mean model?)"'
     assert made.json()["spec"]["predictor"]["modle"] == {}
     patch = {"metadata": {"labels": {"a": "b"}}}  # what was there before is not held against a later write
     again = cluster.http.patch(
