@@ -30,7 +30,7 @@ def command_line() -> str:
         "Written by `docs/generate.py` from the commands themselves.",
         "",
         "Exit codes: 0 done; 1 refused, not found, unknown fields, an answer that is not a success; 2 wrong usage; "
-        "3 no platform answers; 4 the service exists and is not Ready.",
+        "3 no platform answers; 4 the service exists and is not Ready; 130 Ctrl-C.",
         "",
         "## colonnade",
         "",

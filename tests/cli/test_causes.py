@@ -49,7 +49,7 @@ def test_a_model_that_cannot_be_found_names_the_file_and_the_fix() -> None:
         [],
     )
     assert [cause.step for cause in diagnosis.causes] == ["condition Ready", "model"]
-    assert "file: /models/iris" in diagnosis.causes[1].details
+    assert "where: /models/iris" in diagnosis.causes[1].details
     assert any("storageUri" in hint for hint in diagnosis.advice)
 
 

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```(sh|python|text|json|yaml)(?: title=(\S+))?\n(.*?)^```$
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path) -> None:
-    script, expected = ["set -e"], []
+    script, expected = ["set -e", "trap 'kill %1 2>/dev/null || true; wait' EXIT"], []
     for language, title, text in BLOCK.findall(page.read_text()):
         if language == "sh":
             script.append(text)
@@ -27,7 +27,7 @@ def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path) -> None:
             (tmp_path / title).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / title).write_text(text)
     path = f"{BIN}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "COLONNADE_STATE_DIR": str(tmp_path / "state")}
+    environment = {**os.environ, "PATH": path}
     ran = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=tmp_path,

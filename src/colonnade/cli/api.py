@@ -109,9 +109,10 @@ class Api:
     def _reachable(self) -> Iterator[None]:
         try:
             yield
-        except httpx.TransportError as error:
+        except httpx.TransportError:
             raise Unreachable(
-                f"the API at {self.server} does not answer ({error}): is `colonnade up` running?"
+                f"no platform answers at {self.server}: start one with `colonnade up`, "
+                "or name another state folder with --state-dir"
             ) from None
 
 

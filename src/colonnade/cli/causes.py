@@ -123,7 +123,7 @@ def _service_causes(service: Object, ready: Object | None) -> list[Cause]:
     return causes
 
 
-_FAILURE_FIELDS = (("location", "file"), ("exitCode", "exit code"), ("modelRevisionName", "revision"), ("time", "at"))
+_FAILURE_FIELDS = (("location", "where"), ("exitCode", "exit code"), ("modelRevisionName", "revision"), ("time", "at"))
 
 
 def _from_condition(entry: Object) -> Cause:

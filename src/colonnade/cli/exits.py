@@ -1,7 +1,8 @@
 """What the exit codes of the command line mean. Scripts rely on them; they are listed in `docs/reference/cli.md`.
 
 0: done. 1: refused, not found, unknown fields, an answer that is not a success. 2: the command line itself is wrong
-(click's own `UsageError`). 3: no platform answers. 4: the service exists and is not Ready.
+(click's own `UsageError`). 3: no platform answers. 4: the service exists and is not Ready. 130: Ctrl-C, as shells
+say it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import click
 FAILED = 1
 UNREACHABLE = 3
 NOT_READY = 4
+INTERRUPTED = 130
 
 
 class CommandFailed(click.ClickException):

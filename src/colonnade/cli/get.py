@@ -48,7 +48,7 @@ def command(
 def _table(api: Api, kind: Kind, path: str, selector: str, with_namespace: bool, wide: bool) -> None:
     table = api.request("GET", path, params={"labelSelector": selector} if selector else None, accept=TABLE)
     columns = table["columnDefinitions"]
-    shown = [index for index, column in enumerate(columns) if wide or not column.get("priority")]
+    shown = [index for index, column in enumerate(columns) if wide or _tells(column, index, table["rows"])]
     headings = [columns[index]["name"].upper() for index in shown]
     rows = [[row["cells"][index] for index in shown] for row in table["rows"]]
     if with_namespace and kind.namespaced:
@@ -59,6 +59,11 @@ def _table(api: Api, kind: Kind, path: str, selector: str, with_namespace: bool,
         output.table(headings, rows)
     else:
         output.err.print(f"no {kind.plural} found")
+
+
+def _tells(column: dict[str, Any], index: int, rows: list[dict[str, Any]]) -> bool:
+    """Whether a column is for the narrow table: one that is empty in every row tells nothing."""
+    return not column.get("priority") and (not rows or any(row["cells"][index] not in ("", None) for row in rows))
 
 
 def _objects(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import click
 
+from colonnade.cli.exits import INTERRUPTED
 from colonnade.cli.state import Target, default_state_dir
+from colonnade.version import __version__
 
 # Each name is a module of this room that holds `command`.
 COMMANDS = {
@@ -35,12 +38,19 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"colonnade.cli.{cmd_name}").command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # what was asked for, and no failure
+            ctx.exit(INTERRUPTED)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="colonnade")
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -57,6 +67,6 @@ class _Commands(click.Group):
 def main(ctx: click.Context, state_dir: Path, kubeconfig: Path | None) -> None:
     """From a trained model to a durable service: KServe's manifests on this machine, without Kubernetes.
 
-    Exit codes: 0 done, 1 refused or not found, 2 wrong usage, 3 no platform answers, 4 not Ready.
+    Exit codes: 0 done, 1 refused or not found, 2 wrong usage, 3 no platform answers, 4 not Ready, 130 Ctrl-C.
     """
     ctx.obj = Target(state_dir.absolute(), kubeconfig)

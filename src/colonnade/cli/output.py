@@ -60,7 +60,7 @@ def styled(word: str) -> Text:
         return Text(word, style="green")
     if word in _BAD:
         return Text(word, style="red")
-    return Text(word)
+    return Text(word, style="yellow") if word == "cluster-only" else Text(word)
 
 
 def form_option(*forms: Form, default: Form = "table") -> Callable[[F], F]:

@@ -8,18 +8,16 @@ import signal
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from colonnade import defaults
-from colonnade.cli.api import Api
+from colonnade.cli.api import Api, kind_path
 from colonnade.cli.exits import CommandFailed, NotReady
-from colonnade.cli.state import Target
+from colonnade.cli.state import Target, endpoints
+from colonnade.cli.targets import kind_named, pods_of
 from colonnade.cli.up import port, start
 from colonnade.cli.why import look, show
 from colonnade.control.plane import Endpoints, Settings
@@ -29,7 +27,9 @@ from colonnade.runtimes import catalogue
 
 @click.command("run", short_help="serve a model file or folder in one command")
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
-@click.option("--name", help="Name of the service; the default is the name of the file or folder.")
+@click.option(
+    "--name", help="Name of the service; the default is the name of the file, or of the folder that holds model.*."
+)
 @click.option("--format", "model_format", help="Model format, such as sklearn; the default is read off the file.")
 @click.option("--replicas", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--trust-code", is_flag=True, help="Load the model even if it can run code of its own.")
@@ -66,44 +66,70 @@ def command(
             manifests=(manifest,),
         )
 
-        outcome = _Outcome()
-
-        def watch(endpoints: Endpoints) -> None:
-            arguments = (Path(folder), service, lambda: say(endpoints), outcome)
-            threading.Thread(target=_announce, args=arguments, daemon=True).start()
-
-        def say(endpoints: Endpoints) -> None:
-            click.echo(f"serving {model} as {service} ({chosen}); Ctrl-C stops it")
-            base = f"{endpoints.http}/serving/default/{service}"
-            click.echo(f"  V1    {base}/v1/models/{service}:predict")
-            click.echo(f"  V2    {base}/v2/models/{service}/infer")
-            click.echo(f"  gRPC  {endpoints.grpc}, model {service}")
-            sys.stdout.flush()
-
-        start(settings, log_level, watch)
-    if outcome.failed:
+        announcement = _Announcement(Target(Path(folder)), service, f"serving {model} as {service} ({chosen})")
+        try:
+            start(settings, log_level, announcement.begin)
+        finally:
+            announcement.end()
+    if announcement.failed:
         raise NotReady(f"{model} cannot be served; the causes are above")
 
 
-@dataclass
-class _Outcome:
-    failed: bool = False
+class _Announcement:
+    """Says where the service answers once it is Ready and prints its log from then on; or says why it never will be.
 
+    It watches from a thread, by the API like any other client, while the platform runs on the main one.
+    """
 
-def _announce(state_dir: Path, service: str, say: Callable[[], None], outcome: _Outcome) -> None:
-    """Says where the service answers once it is Ready, or why it never will be and ends the platform."""
-    api = Api.from_kubeconfig(Target(state_dir).kubeconfig)
-    while True:
-        diagnosis = look(api, "default", service)
-        if diagnosis.ready:
-            say()
-            return
-        if diagnosis.failed:
-            show(diagnosis)
-            outcome.failed = True
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
-        time.sleep(0.05)
+    def __init__(self, target: Target, service: str, title: str) -> None:
+        self._target = target
+        self._service = service
+        self._title = title
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.failed = False
+
+    def begin(self, _: Endpoints) -> None:
+        """The platform answers."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """The platform has stopped, so whatever it is asked now fails."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        try:
+            api = Api.from_kubeconfig(self._target.kubeconfig)
+            while not self._ended.wait(0.05):
+                diagnosis = look(api, "default", self._service)
+                if diagnosis.ready:
+                    self._say_ready()
+                    self._follow(api)
+                    return
+                if diagnosis.failed:
+                    show(diagnosis)
+                    self.failed = True
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+        except CommandFailed:
+            return  # the platform is on its way down, and says so itself
+
+    def _say_ready(self) -> None:
+        found = endpoints(self._target.state_dir)
+        service, base = self._service, f"{found.http}/serving/default/{self._service}"
+        click.echo(f"{self._title}; Ctrl-C stops it")
+        click.echo(f"  V1    {base}/v1/models/{service}:predict")
+        click.echo(f"  V2    {base}/v2/models/{service}/infer")
+        click.echo(f"  gRPC  {found.grpc}, model {service}")
+        click.echo(f"  try   curl {base}/v1/models/{service}:predict -d '{{\"instances\": [...]}}'")
+        click.echo(f"  more  colonnade --state-dir {self._target.state_dir} describe isvc {service}")
+        sys.stdout.flush()
+
+    def _follow(self, api: Api) -> None:
+        for pod in pods_of(api, "default", self._service):
+            path = kind_path(kind_named("pod"), "default", pod["metadata"]["name"]) + "/log"
+            for line in api.lines(path, {"follow": "true", "sinceSeconds": "1"}):
+                click.echo(line, err=True)
 
 
 def service_name(model: Path) -> str:

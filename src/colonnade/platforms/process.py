@@ -71,13 +71,14 @@ def alive(identity: Identity) -> bool:
 def environment(parent: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of a child: the clean part of the parent's, then `extra`.
 
-    Pure. `OMP_NUM_THREADS` is 1 unless somebody set it: replicas on one machine share its cores, and a pool of
+    Pure. `PYTHONUNBUFFERED` is set, so that what a model prints is in its log at once and not lost in a crash.
+    `OMP_NUM_THREADS` is 1 unless somebody set it: replicas on one machine share its cores, and a pool of
     threads per core in each of them makes all of them slow. `python` means the interpreter that runs us, also
     where nobody activated its virtual environment.
     """
     kept = {name: value for name, value in parent.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     kept["PATH"] = os.pathsep.join(filter(None, (os.path.dirname(sys.executable), kept.get("PATH", os.defpath))))
-    return {"OMP_NUM_THREADS": "1", **kept, **extra}
+    return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **kept, **extra}
 
 
 def marks(state: str, run: str) -> dict[str, str]:
