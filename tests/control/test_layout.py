@@ -17,7 +17,7 @@ from colonnade.control.layout import Layout
 def test_sockets_lie_in_the_state_directory_if_its_path_is_short(tmp_path: Path) -> None:
     assert Layout(Path("/s")).run == Path("/s/run")
     deep = Layout(tmp_path / ("x" * 100))
-    assert len(os.fsencode(deep.run / "gateway.sock.fds")) <= 100
+    assert len(os.fsencode(deep.run / "gateway.sock.grpc")) <= 100
     assert deep.run == Layout(tmp_path / ("x" * 100)).run != Layout(tmp_path / ("y" * 100)).run
 
 

@@ -83,6 +83,18 @@ def test_scaling_makes_no_revision_and_stop_and_delete_leave_nothing(plane: Plan
     assert list((plane.state / "run").glob("*.sock"))  # those of the other services
 
 
+def test_a_service_that_is_ready_answers(plane: Plane) -> None:
+    code = "import http.server, os; http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), "
+    code += "http.server.SimpleHTTPRequestHandler).serve_forever()"
+    with httpx.Client() as client:
+        for number in range(5):
+            name = f"quick{number}"
+            plane.apply(name, {"containers": [{"name": "c", "command": ["python", "-S", "-c", code]}]})
+            while not plane.ready(name):  # asked at once, not at leisure
+                pass
+            assert client.get(f"{plane.http}/serving/default/{name}/").status_code == 200
+
+
 def test_a_command_runs_as_a_local_process(plane: Plane) -> None:
     code = "import http.server, os; http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), "
     code += "http.server.SimpleHTTPRequestHandler).serve_forever()"

@@ -70,6 +70,18 @@ async def test_one_that_never_gets_ready_is_ended_and_started_again(tmp_path: Pa
     house.store.close()
 
 
+async def test_one_that_is_stuck_is_ended_and_started_again(tmp_path: Path, platform: LocalPlatform) -> None:
+    house = House(tmp_path, platform)
+    probe = {"exec": {"command": ["false"]}, "failureThreshold": 1, "periodSeconds": 1}
+    house.create("import time; time.sleep(60)", readinessProbe={"exec": {"command": ["true"]}}, livenessProbe=probe)
+    await house.until(lambda: house.container()["restartCount"] == 1)
+    assert house.container()["lastState"]["terminated"]["signal"] == 15
+    messages = {event["reason"]: event["message"] for event in house.store.list("", "events")[0]}
+    assert messages["Unhealthy"] == "Liveness probe failed: false exited with 1"
+    assert messages["Killing"] == "Container c failed liveness probe, will be restarted"
+    house.store.close()
+
+
 async def test_crashes_are_counted_and_slowed_down(tmp_path: Path, platform: LocalPlatform) -> None:
     house = House(tmp_path, platform)
     house.create("raise SystemExit(4)")

@@ -10,6 +10,7 @@ import pytest
 
 from colonnade.control import replica
 from colonnade.control.replica import Misconfigured, Place, expand, probe_of, spec_of
+from colonnade.platforms.base import Probe
 
 PLACE = Place("/run/a.sock", "/run/a.grpc", 4567, "/state/t.json")
 DATA = {("secrets", "s"): {"password": "p$(A)"}, ("configmaps", "c"): {"LEVEL": "debug"}}
@@ -120,6 +121,35 @@ def test_a_probe_keeps_its_times() -> None:
     wanted = {"timeoutSeconds": 9, "failureThreshold": 5, "initialDelaySeconds": 4}
     found = probe_of(wanted, "a:1", "port", "m")
     assert (found.timeout, found.failures, found.initial_delay) == (9.0, 5, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "transport", "expected"),
+    [
+        ({}, "port", None),
+        ({"httpGet": {"path": "up", "port": 80}}, "port", Probe("http", paths=("/up",))),
+        ({"tcpSocket": {"port": 80}}, "port", Probe("tcp")),
+        ({"tcpSocket": {"port": 80}}, "socket", Probe("http", paths=("/v2/health/live",))),
+        ({"exec": {"command": ["a", "b"]}}, "socket", Probe("exec", command=("a", "b"))),
+    ],
+)
+def test_liveness_is_asked_only_if_it_is_wanted(wanted: dict[str, Any], transport: str, expected: Probe | None) -> None:
+    found = spec({"livenessProbe": wanted}, transport).liveness
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.kind, found.paths, found.command) == (expected.kind, expected.paths, expected.command)
+    assert (found.timeout, found.failures, found.initial_delay, found.period) == (1.0, 3, 0.0, 10.0)
+    assert not found.once_ready
+
+
+def test_liveness_keeps_its_times_and_waits_for_a_startup_probe() -> None:
+    wanted = {"exec": {"command": ["a"]}, "timeoutSeconds": 9, "failureThreshold": 5, "initialDelaySeconds": 4}
+    found = spec({"livenessProbe": {**wanted, "periodSeconds": 2}, "startupProbe": {"exec": {}}}).liveness
+    assert found is not None
+    assert (found.timeout, found.failures, found.initial_delay, found.period) == (9.0, 5, 4.0, 2.0)
+    assert found.once_ready
 
 
 def test_sockets_are_short_and_of_one_pod_only() -> None:

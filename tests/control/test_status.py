@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ ONE, TWO = "iris-predictor-00001", "iris-predictor-00002"
 
 
 def seen(pods: list[dict[str, Any]], number: int = 1, serving: str = ONE, **fields: Any) -> Observation:
-    return Observation(pods, 1, Revision(number, "x"), f"iris-predictor-{number:05d}", serving, **fields)
+    return Observation(
+        pods, 1, Revision(number, "x"), f"iris-predictor-{number:05d}", serving, routed={serving}, **fields
+    )
 
 
 def conditions(found: dict[str, Any]) -> dict[str, str]:
@@ -32,7 +35,9 @@ FAILS = seen([pod("a"), crashed("b", 2)], 2)
 CRASHES = seen([crashed("a", reason="Error")])
 NOT_FETCHED = seen([], serving="", failure=Failure("ModelLoadFailed", "no file", "/m", ONE, "t"))
 REFUSED = Observation([], 1, None, "", "", refusal=Refusal("NoSupportingRuntime", "no runtime"))
-REFUSED_LATER = Observation([pod("a")], 1, None, "", ONE, refusal=Refusal("NoSupportingRuntime", "no runtime"))
+REFUSED_LATER = Observation(
+    [pod("a")], 1, None, "", ONE, routed={ONE}, refusal=Refusal("NoSupportingRuntime", "no runtime")
+)
 STOPPED = Observation([], 1, None, "", "", stopped=True)
 
 
@@ -46,8 +51,10 @@ STOPPED = Observation([], 1, None, "", "", stopped=True)
         pytest.param(FAILS, "False", "True", "BlockedByFailedLoad", "Loaded", "FailedToLoad", id="new one fails"),
         pytest.param(CRASHES, "False", "False", "BlockedByFailedLoad", "", "FailedToLoad", id="crash loop"),
         pytest.param(NOT_FETCHED, "False", "False", "BlockedByFailedLoad", "", "FailedToLoad", id="fetch failed"),
-        pytest.param(REFUSED, "False", "False", "InvalidSpec", "", "", id="refused"),
-        pytest.param(REFUSED_LATER, "False", "True", "InvalidSpec", "Loaded", "", id="refused while serving"),
+        pytest.param(REFUSED, "False", "False", "InvalidSpec", "", "FailedToLoad", id="refused"),
+        pytest.param(
+            REFUSED_LATER, "False", "True", "InvalidSpec", "Loaded", "FailedToLoad", id="refused while serving"
+        ),
         pytest.param(STOPPED, "False", "False", "InProgress", "", "Pending", id="stopped"),
     ],
 )
@@ -62,6 +69,39 @@ def test_conditions_and_model_status(
     assert model["transitionStatus"] == transition
     assert model["states"] == {"activeModelState": active, "targetModelState": target}
     assert ("url" in found) is bool(situation.serving)
+
+
+STANDARD = {"PredictorReady", "IngressReady", "Ready", "Stopped"}
+KNATIVE = STANDARD | {"PredictorConfigurationReady", "LatestDeploymentReady", "PredictorRouteReady", "RoutesReady"}
+
+
+@pytest.mark.parametrize("situation", [FETCHES, SERVES, ROLLS, FAILS, CRASHES, NOT_FETCHED, REFUSED_LATER, STOPPED])
+@pytest.mark.parametrize(("mode", "kinds"), [("Standard", STANDARD), ("Knative", KNATIVE)])
+def test_each_mode_has_its_conditions_and_says_a_failure_twice_at_most(
+    situation: Observation, mode: str, kinds: set[str]
+) -> None:
+    found = status(isvc(annotations={"serving.kserve.io/deploymentMode": mode}), situation, PLACE, "t0")
+    by_kind = {each["type"]: each for each in found["conditions"]}
+    assert set(by_kind) == kinds
+    assert {kind for kind, each in by_kind.items() if each.get("message")} <= {"Ready", "PredictorReady"}
+    assert by_kind["Ready"] == {**by_kind["PredictorReady"], "type": "Ready"}
+    assert all(
+        each.get("reason") for each in by_kind.values() if each["status"] != "True" and each["type"] != "Stopped"
+    )
+    assert {kind for kind, each in by_kind.items() if each.get("severity") == "Info"} == kinds - {
+        "PredictorReady",
+        "IngressReady",
+        "Ready",
+    }
+
+
+def test_it_is_ready_once_the_gateway_sends_to_it() -> None:
+    found = conditions(status(isvc(), replace(SERVES, routed=()), PLACE, "t0"))
+    assert (found["PredictorReady"], found["IngressReady"], found["Ready"]) == ("Unknown", "Unknown", "Unknown")
+    moved = seen([pod("b", 2)], 2, TWO)
+    found = conditions(status(isvc(), replace(moved, routed={ONE}), PLACE, "t0"))
+    assert (found["PredictorReady"], found["IngressReady"], found["Ready"]) == ("Unknown", "True", "Unknown")
+    assert conditions(status(isvc(), moved, PLACE, "t0"))["Ready"] == "True"
 
 
 def test_where_it_is_reached() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from colonnade import defaults
+from colonnade import defaults, flags
 from colonnade.control import template
 from colonnade.control.revisions import Revision
 from colonnade.control.template import Plan, Refusal, Source
+from colonnade.server.arguments import parse
 
 from .kserve_objects import isvc
 
@@ -46,6 +47,35 @@ def test_consent_is_passed_on() -> None:
     assert "--trust-code" in plan.container["args"]
 
 
+@pytest.mark.parametrize(
+    ("uri", "consent", "args", "trusted"),
+    [
+        ("/m", None, [], None),  # the server's own rule: a model.py runs, a pickle may not run code
+        ("file:///m", None, [], None),
+        ("https://h/m.zip", None, [], False),
+        ("HTTP://h/m.zip", None, [], False),
+        ("https://h/m.zip", "true", [], True),
+        ("/m", "false", [], False),
+        ("/m", "false", ["--trust-code"], False),
+        ("https://h/m.zip", None, ["--trust_code"], True),
+    ],
+)
+def test_code_from_the_network_needs_consent(
+    uri: str, consent: str | None, args: list[str], trusted: bool | None
+) -> None:
+    annotations = {} if consent is None else {defaults.TRUST_CODE: consent}
+    model = {"modelFormat": {"name": "python"}, "storageUri": uri, "args": args}
+    plan = planned({"model": model}, annotations=annotations)
+    assert parse(plan.container["args"], {}).trust_code is trusted
+
+
+def test_flags_that_the_platform_decides_are_dropped() -> None:
+    for name in [name for name, flag in flags.FLAGS.items() if flag.effect is flags.Effect.PLACED]:
+        plan = planned({"sklearn": {"storageUri": "/m", "args": [f"{name}=mine", name, "mine", "--nthread=1"]}})
+        assert not any("mine" in word for word in plan.container["args"]), name
+        assert plan.container["args"][-1] == "--nthread=1"
+
+
 @pytest.mark.parametrize("args", [["--model_name=other"], ["--model-name", "other"]])
 def test_the_model_name_of_the_arguments_is_the_one_that_replicas_answer_to(args: list[str]) -> None:
     assert planned({"sklearn": {"storageUri": "/m", "args": args}}).model == "other"
@@ -77,6 +107,12 @@ def test_a_command_is_a_local_process_with_the_conventions_of_kserve() -> None:
     assert env["INFERENCE_SERVICE_NAME"] == "iris"
 
 
+def test_probes_reach_the_pod() -> None:
+    probes = {name: {"exec": {"command": ["true"]}} for name in ("readinessProbe", "livenessProbe", "startupProbe")}
+    predictor = {"sklearn": {"storageUri": "/m", **probes}}
+    assert probes.items() <= made(planned(predictor), predictor).items()
+
+
 def test_a_port_named_h2c_speaks_grpc() -> None:
     ports = [{"name": "h2c", "containerPort": 8081}]
     assert planned({"containers": [{"name": "c", "command": ["x"], "ports": ports}]}).transport == "h2c"
@@ -96,6 +132,33 @@ def test_the_pod_is_found_by_the_labels_of_kserve() -> None:
     assert labels["serving.kserve.io/inferenceservice"] == "iris"
     assert (labels["component"], labels["team"], pod["metadata"]["annotations"]["note"]) == ("predictor", "a", "b")
     assert pod["metadata"]["ownerReferences"][0]["uid"] == "u1"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "form", "protocol", "served_by"),
+    [
+        ("kserve-sklearnserver", "sklearn", None, "sklearn"),
+        ("kserve-sklearnserver", "sklearn", "v2", "sklearn"),
+        ("kserve-xgbserver", "xgboost", "v1", "xgboost"),
+        ("kserve-mlserver", "lightgbm", None, "lightgbm"),
+        ("kserve-predictiveserver", "sklearn", None, "sklearn"),  # never chosen by itself
+        ("kserve-tritonserver", "onnx", "grpc-v2", "onnx"),
+    ],
+)
+def test_a_named_runtime_of_kserve_is_the_built_in_server(
+    runtime: str, form: str, protocol: str | None, served_by: str
+) -> None:
+    model: dict[str, Any] = {"modelFormat": {"name": form}, "runtime": runtime, "storageUri": "/m"}
+    plan = planned({"model": model | ({"protocolVersion": protocol} if protocol else {})})
+    assert plan.runtime == runtime
+    assert f"--runtime {served_by} " in " ".join(plan.container["args"])
+
+
+def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
+    model = {"modelFormat": {"name": "sklearn"}, "runtime": "my-runtime", "storageUri": "/m"}
+    found = template.plan(isvc({"model": model}))
+    text = "Waiting for runtime to become available: my-runtime is not known here"
+    assert found == Refusal("RuntimeNotRecognized", text)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +196,11 @@ def test_the_pod_is_found_by_the_labels_of_kserve() -> None:
             {"sklearn": {"storageUri": "/m", "readinessProbe": {"grpc": {"port": 1}}}},
             "InvalidPredictorSpec",
             "readinessProbe.grpc",
+        ),
+        (
+            {"containers": [{"name": "c", "command": ["x"], "livenessProbe": {"grpc": {"port": 1}}}]},
+            "InvalidPredictorSpec",
+            "livenessProbe.grpc",
         ),
     ],
 )

@@ -297,6 +297,11 @@ async def test_server_calls_health_and_reflection_on_the_gateway(gateway: Runnin
         names = [entry.name async for answer in listing for entry in answer.list_services_response.service]
         assert SERVICE in names
         assert "grpc.health.v1.Health" in names
+        described = reflection_pb2_grpc.ServerReflectionStub(client).ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)])
+        )
+        [files] = [answer.file_descriptor_response.file_descriptor_proto async for answer in described]
+        assert any(b"GRPCInferenceService" in file for file in files)
 
 
 async def test_token(start: Start, grpc_serve: Serve) -> None:

@@ -143,6 +143,24 @@ async def test_inherited_sockets_outlive_a_killed_gateway(launch: Launch, serve:
     grpc_sock.close()
 
 
+async def test_a_killed_gateway_leaves_no_socket_to_its_successor(launch: Launch) -> None:
+    for _ in range(2):
+        process = launch("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+        await process.ready()
+        folder = Path(process.admin_path).parent
+        before = {path.name for path in folder.iterdir()}
+        process.process.kill()
+        await process.ended()
+    last = launch("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+    health = await last.ready()
+    async with grpc.aio.insecure_channel(str(health["grpc"])) as channel:
+        assert await channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=10)
+    assert {path.name for path in folder.iterdir()} == before
+    last.process.terminate()
+    assert await last.ended() == 0
+    assert not list(folder.glob("*.grpc"))
+
+
 async def test_sockets_are_offered_to_a_restarted_control_plane(launch: Launch) -> None:
     process = launch("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     health = await process.ready()

@@ -99,21 +99,6 @@ async def test_a_silent_client_is_cut(serve: Serve, certs: Certificates, servers
     await stuck.close()
 
 
-async def test_draining_a_peeking_listener(serve: Serve, certs: Certificates, servers: list[HttpServer]) -> None:
-    port = await serve(echo, ssl=server_context(certs), ssl_optional=True)
-    silent = await Client.connect(port)
-    served = await Client.connect(port)
-    served.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert (await served.answer()).status == 200
-    await until(lambda: servers[0].connections == 1)
-    async with asyncio.timeout(5):
-        await servers[0].drain(5.0)
-    assert await silent.rest() == b""
-    assert await served.rest() == b""
-    await silent.close()
-    await served.close()
-
-
 def test_optional_tls_needs_a_certificate() -> None:
     with pytest.raises(ValueError, match="ssl"):
         HttpServer(echo, ssl_optional=True)

@@ -84,6 +84,34 @@ async def test_ready_is_what_the_protocol_says(platform: LocalPlatform, tmp_path
     assert b"listening" in platform.log_paths("ns/one").current.read_bytes()
 
 
+async def test_one_that_is_stuck_is_told_after_as_many_failures_as_are_allowed(
+    platform: LocalPlatform, tmp_path: Path
+) -> None:
+    asked, stuck = tmp_path / "asked", tmp_path / "stuck"
+    ask = ("sh", "-c", f"echo . >> {asked}; ! test -e {stuck}")
+    await platform.start(program(SLEEP, liveness=Probe("exec", command=ask, failures=3, period=0.02)))
+    await until(lambda: asked.exists() and asked.stat().st_size > 8)
+    assert not platform.get("ns/one").stuck
+    stuck.touch()
+    before = asked.stat().st_size
+    await until(lambda: platform.get("ns/one").stuck)
+    assert platform.get("ns/one").stuck.endswith("exited with 1")
+    assert platform.get("ns/one").running, "who runs it decides what becomes of it"
+    assert asked.stat().st_size - before in (6, 8)  # three failures; one question may have been under way
+
+
+async def test_liveness_is_not_asked_before_the_replica_was_ready_if_so_wanted(
+    platform: LocalPlatform, tmp_path: Path
+) -> None:
+    dead = Probe("exec", command=("false",), failures=1, period=0.02, once_ready=True)
+    spec = msgspec.structs.replace(server(tmp_path), liveness=dead)
+    await platform.start(spec)
+    await until(lambda: "503" in platform.get("ns/one").reason)
+    assert not platform.get("ns/one").stuck
+    (platform.folder("ns/one") / "ready").touch()
+    await until(lambda: platform.get("ns/one").stuck)
+
+
 async def test_a_crash_shows_code_and_last_words(platform: LocalPlatform) -> None:
     code = "import sys, os; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"
     termination = platform.folder("ns/one") / "termination.json"

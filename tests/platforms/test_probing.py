@@ -6,6 +6,7 @@ import pytest
 
 from colonnade.platforms.base import Probe
 from colonnade.platforms.probing import (
+    FIRST_COMMAND_DELAY,
     MAX_DELAY,
     READY_DELAY,
     RECHECK_DELAY,
@@ -42,12 +43,16 @@ def test_a_refusal_counts_at_once_and_silence_after_three(answers: list[Observat
 
 def test_questions_come_quickly_at_first_and_then_slow_down() -> None:
     health, pauses = Health(), []
-    for _ in range(40):
+    for _ in range(2000):
         pauses.append(pause(health))
         health = judge(health, REFUSED, 3)
-    assert pauses[0] == pytest.approx(0.02)
     assert pauses == sorted(pauses)
     assert pauses[-1] == MAX_DELAY
+    elapsed = 0.0
+    for seconds in pauses:
+        assert seconds <= 0.01 + 0.005 * elapsed + 1e-9, "a start of two seconds is seen 0.02 s late at most"
+        elapsed += seconds
+    assert pause(Health(), "exec") == FIRST_COMMAND_DELAY
     health = judge(health, READY, 3)
     assert pause(health) == READY_DELAY
     assert pause(judge(health, SILENT, 3)) == RECHECK_DELAY

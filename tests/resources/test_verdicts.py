@@ -52,7 +52,16 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"model": SKLEARN | {"runtimeVersion": "1"}}, "model.runtimeVersion", "emulated", "installed library"),
     ({"model": SKLEARN | {"protocolVersion": "v2"}}, "model.protocolVersion", "runs", "at once"),
     ({"model": SKLEARN | {"protocolVersion": "grpc-v1"}}, "model.protocolVersion", "cluster-only", "grpc-v1 is not run"),
-    ({"model": SKLEARN | {"args": ["--x"]}}, "model.args[0]", "runs", ""),
+    ({"model": SKLEARN | {"args": ["--nthread=2"]}}, "model.args[0]", "runs", ""),
+    ({"model": SKLEARN | {"args": ["--workers", "2", "--nthread", "2"]}}, "model.args[1]", "emulated", "has no effect here: one process"),
+    ({"model": SKLEARN | {"args": ["--workers", "2", "--nthread", "2"]}}, "model.args[3]", "runs", ""),
+    ({"sklearn": {"storageUri": "/m", "args": ["--predictor_host=x"]}}, "sklearn.args[0]", "cluster-only", "does not start with it"),
+    ({"model": SKLEARN | {"args": ["--http_port", "1"]}}, "model.args[1]", "emulated", "address"),
+    ({"model": SKLEARN | {"args": ["--enable_predictor_health_check", "x"]}}, "model.args[1]", "unknown", "no flag"),
+    ({"model": SKLEARN | {"args": ["--model_nam=x"]}}, "model.args[0]", "unknown", "did you mean --model-name?"),
+    ({"containers": [{"image": "i", "command": ["x"], "args": ["--x"]}]}, "containers[0].args[0]", "runs", ""),
+    ({"containers": [{"image": "kserve/sklearnserver", "args": ["--workers=2"]}]}, "containers[0].args[0]", "emulated", "no effect"),
+    ({"containers": [{"image": "mine", "args": ["--workers=2"]}]}, "containers[0].args[0]", "cluster-only", "container engine"),
     ({"model": SKLEARN | {"resources": {"limits": {"nvidia.com/gpu": 1}}}}, "model.resources.limits[nvidia.com/gpu]", "emulated", "recorded"),
     ({"minReplicas": 2}, "minReplicas", "runs", "fixed number"),
     ({"minReplicas": 0}, "minReplicas", "emulated", "treated as 1"),
@@ -210,7 +219,8 @@ def unruled(shape: Shape, path: str, ruled: bool) -> Iterator[str]:
     match shape:
         case Record():
             for field in shape.properties.values():
-                by_value = field.rule is not None and isinstance(field.shape, Scalar | Entries)
+                listed = field.shape.item if isinstance(field.shape, Listing) else field.shape
+                by_value = field.rule is not None and isinstance(listed, Scalar | Entries)
                 below = ruled or field.ruling is not None or by_value
                 yield from unruled(field.shape, f"{path}.{field.name}", below)
         case Listing():

@@ -57,7 +57,9 @@ def test_a_class_is_served_with_what_lies_beside_it(tmp_path: Path) -> None:
 
 def test_without_consent_nothing_runs(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("open(__file__ + '.ran', 'w')")
-    with pytest.raises(LoadFailed, match=r"model\.py is Python code.*colonnade\.dev/trust-code: \"true\" or with --trust"):
+    with pytest.raises(
+        LoadFailed, match=r"model\.py is Python code.*colonnade\.dev/trust-code: \"true\" or with --trust"
+    ):
         PythonRuntime().load("m", tmp_path, LoadOptions(env={}))
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.py"]
 

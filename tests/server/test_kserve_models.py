@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -123,3 +125,14 @@ def test_not_implemented_is_unimplemented_over_grpc(start: Start) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             GRPCInferenceServiceStub(channel).ModelInfer(pb.ModelInferRequest(model_name="m"))
         assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.UNIMPLEMENTED, "no tensors")
+
+
+def test_the_example_of_the_documentation_runs(start: Start) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "model-server.md").read_text()
+    [example] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Upper" in block]
+    replica = start("--model-name", "m", code=f"import colonnade\n\n{example}").ready()
+    answer = replica.http.post("/v1/models/m:predict", json={"instances": ["a"]})
+    assert answer.json() == {"predictions": ["A"]}
+    tensor = {"name": "x", "shape": [1], "datatype": "BYTES", "data": ["b"]}
+    [output] = replica.http.post("/v2/models/m/infer", json={"inputs": [tensor]}).json()["outputs"]
+    assert output == {"name": "upper", "shape": [1], "datatype": "BYTES", "data": ["B"]}

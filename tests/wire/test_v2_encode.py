@@ -27,6 +27,14 @@ def test_absent_fields_are_left_out_and_data_is_flat() -> None:
     assert chunks == [b'{"model_name":"m","outputs":[{"name":"y0","shape":[2,2],"datatype":"INT64","data":[1,3,2,4]}]}']
 
 
+def test_an_input_that_came_raw_goes_back_as_json_without_its_size() -> None:
+    for parameters, kept in (({"binary_data_size": 8}, None), ({"binary_data_size": 8, "q": 1}, {"q": 1})):
+        response = answer(np.array([1]))
+        response.outputs[0].parameters = parameters
+        [output] = json.loads(v2.encode(response, ask())[1][0])["outputs"]
+        assert output.get("parameters") == kept
+
+
 def test_id_version_and_parameters() -> None:
     response = answer(np.array([1], dtype=np.int8), model_version="3", parameters={"p": 1})
     response.outputs[0].parameters = {"q": True}

@@ -26,7 +26,9 @@ from colonnade.control.workqueue import backoff
 from colonnade.gateway.routes import RouteTable
 from colonnade.net import Address, Upstream
 from colonnade.platforms import process
+from colonnade.platforms.base import LogPaths
 from colonnade.platforms.process import Identity, Process
+from colonnade.platforms.records import ROTATION_PERIOD, oversized, rotate
 from colonnade.security import files
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,6 @@ RUN = "gateway"  # the mark of the gateway's process, beside those of replicas
 _BACKLOG = 4096
 _START_TIMEOUT = 30.0
 _HEALTHY_AFTER = 10.0
-_OUTPUT_BYTES = defaults.LOG_FILE_BYTES
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,18 @@ class GatewayProcess:
             else:
                 self._started()
 
+    async def keep_log(self, limit: int = defaults.LOG_FILE_BYTES) -> None:
+        """Keep the gateway's output within its limit, until cancelled."""
+        output = self._layout.gateway_log
+        logs = LogPaths(output, output.with_name(f"{output.name}.1"))
+        while True:
+            if oversized(logs, limit):
+                try:
+                    await asyncio.to_thread(rotate, logs)
+                except OSError as error:
+                    log.error("the gateway's output could not be rotated", extra={"error": str(error)})
+            await asyncio.sleep(ROTATION_PERIOD)
+
     async def push(self, table: RouteTable) -> None:
         """Give the gateway its routes.
 
@@ -191,14 +204,11 @@ class GatewayProcess:
         argv += ["--grace", f"{self._grace:g}"]
         if self._listen.require_token:
             argv += ["--token-file", str(self._layout.token), "--require-token"]
-        output = self._layout.gateway_log
-        if output.exists() and output.stat().st_size > _OUTPUT_BYTES:
-            output.replace(output.with_name(f"{output.name}.1"))
         child = process.spawn(
             argv,
             env=process.environment(os.environ, process.marks(self._mark, RUN)),
             cwd=self._layout.root,
-            output=output,
+            output=self._layout.gateway_log,
             pass_fds=(http, grpc),
         )
         self._process = Process.of_child(child, self._ended.set)

@@ -77,7 +77,10 @@ class InferenceServices:
             refusal = plan if isinstance(plan, template.Refusal) and not stopped else None
             decision = rollout.decide(pods, "" if stopped else serving, serving, count)
             active = _remaining(pods, decision)
-            seen = status.Observation(active, count, None, "", decision.serving, refusal=refusal, stopped=stopped)
+            routed = self._routed(pods)
+            seen = status.Observation(
+                active, count, None, "", decision.serving, routed=routed, refusal=refusal, stopped=stopped
+            )
             self._write(key, isvc, seen)
             return self._retire(decision.retire)
         revision = revisions.current(isvc, revisions.digest(isvc))
@@ -93,10 +96,23 @@ class InferenceServices:
                 pods = self._pods(key, isvc)
         active = _remaining(pods, decision)
         seen = status.Observation(
-            active, count, revision, name, decision.serving, plan.runtime, fetching=fetching, failure=failure
+            active,
+            count,
+            revision,
+            name,
+            decision.serving,
+            plan.runtime,
+            routed=self._routed(pods),
+            fetching=fetching,
+            failure=failure,
         )
         self._write(key, isvc, seen)  # first the traffic moves, then what it left is retired
         return _sooner(again, self._retire(decision.retire))
+
+    def _routed(self, pods: Iterable[dict[str, Any]]) -> frozenset[str]:
+        """The names of the revisions that the gateway sends to."""
+        told = (pod for pod in pods if self._router.told(Key(pod["metadata"]["namespace"], pod["metadata"]["name"])))
+        return frozenset(revisions.of_pod(pod) for pod in told)
 
     def _models(
         self, key: Key, revision: revisions.Revision, plan: template.Plan

@@ -12,7 +12,7 @@ from pathlib import Path
 from colonnade import errors
 
 _SOCKET_PATH_BYTES = 100  # of the kernel's 107, less what the gateway appends
-_LONGEST_SOCKET = "gateway.sock.fds"
+_LONGEST_SOCKET = "gateway.sock.grpc"
 
 
 @dataclass(frozen=True)

@@ -115,9 +115,7 @@ class _Plane:
             grace=settings.grace,
             started=lambda: self._router.repeat(),
         )
-        self._router = Router(
-            store, platform, settings.domain, layout.routes, self._gateway.push, self._routes_acknowledged
-        )
+        self._router = Router(store, platform, settings.domain, layout.routes, self._gateway.push, self._routes_changed)
         self._pods = Pods(store, platform, self._events, layout.run)
         self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
 
@@ -167,15 +165,17 @@ class _Plane:
             tasks = [
                 group.create_task(self._router.run()),
                 group.create_task(self._gateway.run()),
+                group.create_task(self._gateway.keep_log()),
                 group.create_task(self._pod_controller.run(self._pods.keys)),
                 group.create_task(self._services.run(services.keys)),
                 group.create_task(self._prune()),
             ]
-            scheme = "http" if _loopback(settings.host) else "https"
-            endpoints = Endpoints(place.http, place.grpc, f"{scheme}://{_authority(settings.host, self._api_port)}")
-            files.write(layout.endpoints, msgspec.json.encode(endpoints), files.PUBLIC)
             self._up = True
-            ready(endpoints)
+            if not self._stop.is_set():  # told to stop while it started: nobody shall come any more
+                scheme = "http" if _loopback(settings.host) else "https"
+                endpoints = Endpoints(place.http, place.grpc, f"{scheme}://{_authority(settings.host, self._api_port)}")
+                files.write(layout.endpoints, msgspec.json.encode(endpoints), files.PUBLIC)
+                ready(endpoints)
             await self._stop.wait()
             log.info("stopping", extra={"grace": settings.grace})
             layout.endpoints.unlink(missing_ok=True)
@@ -212,11 +212,16 @@ class _Plane:
         """End the data plane: first its entrance, then the replicas, all within the grace period."""
         deadline = time.monotonic() + self._settings.grace
         await self._fetcher.close()
-        await self._gateway.close()
-        left = max(1.0, deadline - time.monotonic())
-        async with asyncio.TaskGroup() as group:
-            for state in self._platform.list():
-                group.create_task(self._platform.stop(state.spec.key, min(left, state.spec.grace)))
+        try:
+            await self._gateway.close()
+        finally:
+            left = max(1.0, deadline - time.monotonic())
+            stops = (
+                self._platform.stop(state.spec.key, min(left, state.spec.grace)) for state in self._platform.list()
+            )
+            failures = [failure for failure in await asyncio.gather(*stops, return_exceptions=True) if failure]
+        if failures:
+            raise BaseExceptionGroup("replicas could not be ended", failures)
 
     def _changed(self, change: Change) -> None:
         ref = change.ref
@@ -230,8 +235,8 @@ class _Plane:
             return
         self._router.look()
 
-    def _routes_acknowledged(self, gone: set[Key]) -> None:
-        for key in gone:
+    def _routes_changed(self, pods: set[Key]) -> None:
+        for key in pods:
             pod = self._store.get(Ref("", "pods", *key))
             if pod is not None:
                 self._services.look(Key(key.namespace, revisions.service_of(pod)))

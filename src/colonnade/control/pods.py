@@ -94,10 +94,16 @@ class Pods:
         _remove_sockets(state)
 
     async def _tend(self, key: Key, pod: dict[str, Any], state: ReplicaState) -> float | None:
-        """The process runs: report it, and end it if it takes too long to become ready."""
+        """The process runs: report it, and end it if it is stuck or takes too long to become ready."""
         now = self._now()
         was_ready = podstatus.is_ready(pod)
         self._write(key, pod, state, None, "")
+        if state.stuck:
+            container = pod["spec"]["containers"][0]["name"]
+            self._events.record(pod, "Unhealthy", f"Liveness probe failed: {state.stuck}", "Warning")
+            self._events.record(pod, "Killing", f"Container {container} failed liveness probe, will be restarted")
+            await self._platform.stop(str(key))
+            return 0.0
         if state.ready and not was_ready:
             self._events.record(pod, "Ready", f"Process {state.pid} takes requests")
         elif was_ready and not state.ready:

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 from colonnade import defaults
 from colonnade.control import template
-from colonnade.platforms.base import PROBE_FAILURES, PROBE_TIMEOUT, Probe, ProbeKind, ReplicaSpec
+from colonnade.platforms.base import PROBE_FAILURES, PROBE_PERIOD, PROBE_TIMEOUT, Probe, ReplicaSpec
 
 Lookup = Callable[[str, str], Mapping[str, str] | None]
 """The decoded data of a `secrets` or `configmaps` object by resource and name, or None if there is none."""
 
 BUILT_IN_READY = ("/v2/health/ready",)
+BUILT_IN_LIVE = ("/v2/health/live",)
+_LIVENESS_TIMEOUT = 1.0  # Kubernetes' default
 _REFERENCE = re.compile(r"\$(?:\$|\(([-._a-zA-Z][-._a-zA-Z0-9]*)\))")
 
 
@@ -65,6 +67,7 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
         env=env,
         cwd=container.get("workingDir"),
         probe=probe_of(container.get("readinessProbe") or {}, http, transport, model),
+        liveness=liveness_of(container, http, transport),
         http=http,
         grpc=grpc,
         grace=float(pod["spec"].get("terminationGracePeriodSeconds", defaults.GRACE_PERIOD)),
@@ -84,28 +87,56 @@ def probe_of(wanted: Mapping[str, Any], address: str, transport: str, model: str
 
     The port of a manifest's probe is the one the container would have had; here it is always the replica's address.
     """
-    kind: ProbeKind = "http"
-    paths: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    if "exec" in wanted:
-        kind, command = "exec", tuple(wanted["exec"].get("command") or ())
-    elif "httpGet" in wanted:
-        paths = ("/" + str(wanted["httpGet"].get("path") or "/").lstrip("/"),)
-    elif transport == "socket":
-        paths = BUILT_IN_READY
-    elif "tcpSocket" in wanted or transport == "h2c":
-        kind = "tcp"
-    else:
-        paths = (*BUILT_IN_READY, f"/v1/models/{model}", "/")
+    found = _action(wanted)
+    if found is None or (transport == "socket" and found.kind == "tcp"):
+        if transport == "socket":
+            found = Probe("http", paths=BUILT_IN_READY)
+        elif transport == "h2c":
+            found = Probe("tcp")
+        else:
+            found = Probe("http", paths=(*BUILT_IN_READY, f"/v1/models/{model}", "/"))
     return Probe(
-        kind,
+        found.kind,
         address,
-        paths,
-        command,
+        found.paths,
+        found.command,
         timeout=float(wanted.get("timeoutSeconds") or PROBE_TIMEOUT),
         failures=int(wanted.get("failureThreshold") or PROBE_FAILURES),
         initial_delay=float(wanted.get("initialDelaySeconds") or 0),
     )
+
+
+def liveness_of(container: Mapping[str, Any], address: str, transport: str) -> Probe | None:
+    """How to ask whether the replica is alive, if the manifest wants that, with Kubernetes' defaults.
+
+    A startup probe holds the question back until the replica has been ready.
+    """
+    wanted = container.get("livenessProbe") or {}
+    found = _action(wanted)
+    if found is None:
+        return None
+    if transport == "socket" and found.kind == "tcp":
+        found = Probe("http", paths=BUILT_IN_LIVE)
+    return Probe(
+        found.kind,
+        address,
+        found.paths,
+        found.command,
+        timeout=float(wanted.get("timeoutSeconds") or _LIVENESS_TIMEOUT),
+        failures=int(wanted.get("failureThreshold") or PROBE_FAILURES),
+        initial_delay=float(wanted.get("initialDelaySeconds") or 0),
+        period=float(wanted.get("periodSeconds") or PROBE_PERIOD),
+        once_ready=bool(container.get("startupProbe")),
+    )
+
+
+def _action(wanted: Mapping[str, Any]) -> Probe | None:
+    """What a manifest's probe does; None if it says nothing that is done here."""
+    if "exec" in wanted:
+        return Probe("exec", command=tuple(wanted["exec"].get("command") or ()))
+    if "httpGet" in wanted:
+        return Probe("http", paths=("/" + str(wanted["httpGet"].get("path") or "/").lstrip("/"),))
+    return Probe("tcp") if "tcpSocket" in wanted else None
 
 
 def environment(

@@ -1,8 +1,8 @@
 """Keeping the gateway's routes what they should be, and knowing what it was last told.
 
 Level-triggered like a reconciler: each change asks for a look, a few milliseconds of changes make one push, a push that
-fails is tried again. What the gateway acknowledged is remembered, because a replica may only be removed after the
-gateway has stopped sending to it.
+fails is tried again. What the gateway acknowledged is remembered: a service is only Ready once the gateway sends to a
+replica of it, and a replica may only be removed after the gateway has stopped sending to it.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ class Router:
         domain: str,
         file: Path,
         push: Callable[[RouteTable], Awaitable[None]],
-        acknowledged: Callable[[set[Key]], None],
+        changed: Callable[[set[Key]], None],
     ) -> None:
         """`file` is where the gateway keeps its routes: what it may send to before the first push.
 
-        `acknowledged` is called with pods that no gateway sends to any more.
+        `changed` is called with pods that the gateway now sends to, or surely sends to no more.
         """
         self._store = store
         self._platform = platform
         self._domain = domain
         self._push = push
-        self._acknowledged = acknowledged
+        self._changed = changed
         self._wanted = asyncio.Event()
         self._version = time.time_ns() // 1_000_000  # rises over restarts of the control plane too
         self._last: RouteTable | None = None
         self._serving = _backends(load(file))  # what a gateway of an earlier control plane may send to
+        self._told = set(self._serving)
 
     def look(self) -> None:
         """Something changed that routes are made of."""
@@ -65,6 +66,10 @@ class Router:
     def serves(self, key: Key) -> bool:
         """Whether the gateway may send requests to this pod."""
         return key in self._serving
+
+    def told(self, key: Key) -> bool:
+        """Whether the gateway has acknowledged that it is to send requests to this pod."""
+        return key in self._told
 
     async def run(self) -> None:
         """Push until cancelled."""
@@ -103,6 +108,9 @@ class Router:
         self._serving |= fresh
         await self._push(table)
         self._last = table
+        begun, self._told = fresh - self._told, fresh
+        if begun:
+            self._changed(begun)
         gone = self._serving - fresh
         if gone:
             asyncio.get_running_loop().call_later(LINGER, self._release, gone)
@@ -112,7 +120,7 @@ class Router:
         if self._last is not None:
             gone = gone - _backends(self._last)
         self._serving -= gone
-        self._acknowledged(gone)
+        self._changed(gone)
 
 
 def _backends(table: RouteTable) -> set[Key]:

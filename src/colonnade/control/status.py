@@ -6,7 +6,7 @@ one. A condition's `lastTransitionTime` moves only when its status does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ class Observation:
         wanted: the name of that revision, or "".
         serving: the name of the revision that takes the traffic, or "".
         runtime: name of the ClusterServingRuntime in use, or "".
+        routed: the names of the revisions that the gateway sends to.
         refusal: why the manifest cannot run here, if it cannot.
         fetching: whether a model is being fetched.
         failure: a failed fetch, if the last one failed.
@@ -54,6 +55,7 @@ class Observation:
     wanted: str
     serving: str
     runtime: str = ""
+    routed: Collection[str] = ()
     refusal: Refusal | None = None
     fetching: bool = False
     failure: Failure | None = None
@@ -86,7 +88,7 @@ def status(isvc: dict[str, Any], seen: Observation, place: Place, now: str) -> d
     knative = annotations.get(DEPLOYMENT_MODE) in _KNATIVE_MODES
     host = hosts(name, namespace, place.domain)[1 if knative else 0]
     failure = seen.failure or _failure(seen)
-    facts = _facts(seen, failure)
+    facts = _facts(seen, failure, knative)
     new: dict[str, Any] = {
         "observedGeneration": isvc["metadata"].get("generation", 1),
         "conditions": _conditions(old.get("conditions") or [], facts, now),
@@ -105,45 +107,47 @@ def status(isvc: dict[str, Any], seen: Observation, place: Place, now: str) -> d
     return new
 
 
-def _facts(seen: Observation, failure: Failure | None) -> list[_Fact]:
-    ready = [pod for pod in seen.pods if is_ready(pod)]
-    serves = any(revisions.of_pod(pod) == seen.serving for pod in ready) and bool(seen.serving)
+def _facts(seen: Observation, failure: Failure | None, knative: bool) -> list[_Fact]:
+    """The conditions that KServe's controller writes in each mode, and only those.
+
+    `PredictorReady` says why in words, and `Ready` repeats it, as it does in Knative's condition sets; all others only
+    point at the one that they wait for. `PredictorReady` implies `IngressReady`.
+    """
+    up = bool(seen.serving) and any(revisions.of_pod(pod) == seen.serving for pod in seen.pods if is_ready(pod))
+    serves = up and bool(seen.routed)
     latest, reason, message = _latest(seen, failure)
-    if seen.stopped:
-        reason = message = "Stopped"
-        return [
-            *(_Fact(kind, "False", reason, message) for kind in ("PredictorReady", "IngressReady", "Ready")),
-            *(_Fact(kind, "False", reason, message, True) for kind in _DETAILS),
-            _Fact("Stopped", "True", info=True),
-        ]
-    if serves:
-        routes = _Fact("RoutesReady", "True")
-    else:
-        routes = _Fact("RoutesReady", "Unknown" if latest == "Unknown" else "False", reason, message)
-    return [
+    routed = "True" if serves else "Unknown" if up or latest == "Unknown" else "False"
+    stopped = reason if seen.stopped else ""
+    facts = [
         _Fact("PredictorReady", latest, reason, message),
-        _Fact("IngressReady", routes.status, routes.reason, routes.message),
+        _Fact("IngressReady", routed, "" if serves else stopped or "Predictor ingress not created"),
         _Fact("Ready", latest, reason, message),
-        _Fact("LatestDeploymentReady", latest, reason, message, True),
-        _Fact("PredictorConfigurationReady", latest, reason, message, True),
-        _Fact("PredictorRouteReady", routes.status, routes.reason, routes.message, True),
-        _Fact("RoutesReady", routes.status, routes.reason, routes.message, True),
-        _Fact("Stopped", "False", info=True),
+        _Fact("Stopped", "True" if seen.stopped else "False", info=True),
     ]
-
-
-_DETAILS = ("LatestDeploymentReady", "PredictorConfigurationReady", "PredictorRouteReady", "RoutesReady")
+    if knative:
+        configured = "" if latest == "True" else stopped or "PredictorConfigurationReady not ready"
+        facts += [
+            _Fact("PredictorConfigurationReady", latest, reason, info=True),
+            _Fact("LatestDeploymentReady", latest, configured, info=True),
+            _Fact("PredictorRouteReady", routed, "" if serves else reason, info=True),
+            _Fact("RoutesReady", routed, "" if serves else stopped or "PredictorRouteReady not ready", info=True),
+        ]
+    return facts
 
 
 def _latest(seen: Observation, failure: Failure | None) -> tuple[str, str, str]:
     """(status, reason, message): does the revision that the manifest asks for serve?"""
+    if seen.stopped:
+        return "False", "Stopped", "Stopped"
     keeps = f" Revision {seen.serving} keeps serving." if seen.serving else ""
     if seen.refusal is not None:
         return "False", seen.refusal.reason, seen.refusal.message + keeps
     wanted = seen.wanted
     ready = sum(is_ready(pod) for pod in seen.pods if revisions.of_pod(pod) == wanted)
     if seen.serving == wanted and ready:
-        return "True", "", ""
+        if wanted in seen.routed:
+            return "True", "", ""
+        return "Unknown", "RevisionMissing", f"Revision {wanted} is ready; the gateway is being told to send to it."
     if failure is not None:
         elsewhere = keeps if seen.serving != wanted else ""
         return "False", "RevisionFailed", f"Revision {wanted} failed with message: {failure.message}{elsewhere}"
@@ -185,7 +189,7 @@ def _model_status(seen: Observation, failure: Failure | None, now: str, old: dic
     up = bool(wanted) and seen.serving == wanted and any(is_ready(pod) for pod in fresh)
     states = {"activeModelState": "Loaded"} if loaded else {"activeModelState": ""}
     if seen.refusal is not None:
-        transition, target = "InvalidSpec", ""
+        transition, target = "InvalidSpec", "FailedToLoad"
     elif up:
         transition, target = "UpToDate", "Loaded"
     elif failure is not None:

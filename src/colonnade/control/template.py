@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from colonnade import defaults
 from colonnade.control import revisions
+from colonnade.resources import served
 from colonnade.runtimes import catalogue
 from colonnade.runtimes.catalogue import RuntimeEntry
 
@@ -78,8 +79,9 @@ def plan(isvc: dict[str, Any]) -> Plan | Refusal:
         return _unsupported("spec.predictor.initContainers", "init containers are not run as processes; remove them")
     model = predictor.get("model")
     for container in [model] if model is not None else predictor.get("containers") or []:
-        if "grpc" in (container.get("readinessProbe") or {}):
-            return _unsupported("readinessProbe.grpc", "use httpGet, exec or tcpSocket")
+        for probe in ("readinessProbe", "livenessProbe"):
+            if "grpc" in (container.get(probe) or {}):
+                return _unsupported(f"{probe}.grpc", "use httpGet, exec or tcpSocket")
     if model is not None:
         return _built_in(isvc, model)
     containers = predictor.get("containers") or []
@@ -188,13 +190,17 @@ def _served(isvc: dict[str, Any], entry: RuntimeEntry, container: dict[str, Any]
     args += ["--termination-file", f"$({TERMINATION_VARIABLE})"]
     predictor = isvc["spec"]["predictor"]
     args += ["--grace", f"{grace(predictor):g}"]
-    if (isvc["metadata"].get("annotations") or {}).get(defaults.TRUST_CODE) == "true":
+    consent = (isvc["metadata"].get("annotations") or {}).get(defaults.TRUST_CODE)
+    if consent == "true":
         args.append("--trust-code")
+    elif not all(served.scheme_of(source.uri) in served.LOCAL_SCHEMES for source in sources):
+        args.append("--no-trust-code")  # a model.py that the operator placed on this machine runs, no other
+    refusal = ["--no-trust-code"] if consent == "false" else []  # stands last, where no flag of the manifest undoes it
     built = {
         **_container_fields(container),
         "name": CONTAINER,
         "command": [f"$({PYTHON_VARIABLE})", "-m", "colonnade.server"],
-        "args": args + user,
+        "args": args + user + refusal,
     }
     return Plan(built, name, "socket", sources, entry.name, _pod_fields(predictor))
 
@@ -254,7 +260,8 @@ def _pod_fields(predictor: dict[str, Any]) -> dict[str, Any]:
 
 def _container_fields(container: dict[str, Any]) -> dict[str, Any]:
     """What a container keeps of a manifest; `model` has fields beside those of a container."""
-    kept = ("image", "env", "envFrom", "ports", "resources", "readinessProbe", "workingDir")
+    probes = ("readinessProbe", "livenessProbe", "startupProbe")
+    kept = ("image", "env", "envFrom", "ports", "resources", "workingDir", *probes)
     return {key: container[key] for key in kept if container.get(key)}
 
 

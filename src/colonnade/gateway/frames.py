@@ -3,20 +3,40 @@
 Header blocks are read but never rewritten: they share one compression table per connection, and re-coding them would
 cost a table of our own and the risk that goes with it. Instead the frame that ends a block loses its END_HEADERS flag,
 and a CONTINUATION frame with the added fields follows (RFC 9113, sections 6.2 and 6.10). All else passes as it came.
+
+What a peer can make this hold is bounded: a header block, what it unpacks to, and the compression table, whose size is
+the protocol's default because the gRPC library behind announces no other.
 """
 
 from __future__ import annotations
 
-from colonnade.gateway.hpack import BlockError, Decoder, literal
+import logging
+
+import hpack
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-MAX_BLOCK_BYTES = 128 << 10  # one header block, over all its frames
+MAX_BLOCK_BYTES = 64 << 10  # one header block, over all its frames
+MAX_FIELD_BYTES = 64 << 10  # what it unpacks to; the gRPC library behind announces that it takes 16 KiB
 
 _HEADERS = 1
 _CONTINUATION = 9
 _END_HEADERS = 0x4
 _PADDED = 0x8
 _PRIORITY = 0x20
+
+logging.getLogger("hpack").setLevel(logging.INFO)  # at DEBUG it writes every field, credentials included
+
+
+class BlockError(Exception):
+    """The bytes are no HTTP/2, or go beyond a limit: the connection cannot go on."""
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A field in the form that leaves the peer's table alone (RFC 7541, section 6.2.3, never indexed)."""
+    return _ENCODER.encode([hpack.NeverIndexedHeaderTuple(name, value)], huffman=False)
+
+
+_ENCODER = hpack.Encoder()  # for all connections: what is never indexed leaves its table alone, too
 
 
 class Annotator:
@@ -32,7 +52,7 @@ class Annotator:
     def __init__(self, authority_name: bytes, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         self._authority_name = authority_name
         self._extra = b"".join(literal(name, value) for name, value in extra)
-        self._decoder = Decoder()
+        self._decoder = hpack.Decoder(max_header_list_size=MAX_FIELD_BYTES)
         self._buffer = b""
         self._passing = 0  # bytes of a frame that pass unread
         self._block = b""
@@ -105,7 +125,11 @@ class Annotator:
         self._block = b""
         authority: bytes | None = None
         request = False
-        for name, value in self._decoder.decode(block):
+        try:
+            fields = self._decoder.decode(block, raw=True)
+        except hpack.HPACKError as error:
+            raise BlockError("a header block that cannot be read") from error
+        for name, value in fields:
             if name == b":authority":
                 authority = value
             elif name == b":path":

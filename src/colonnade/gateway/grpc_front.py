@@ -3,8 +3,7 @@
 The gRPC library binds its ports itself: it can neither take a listening socket that survives the gateway (so that a
 restart refuses no connection), nor show the `:authority` by which services are addressed, nor, behind a Unix socket,
 the client's address. So the public socket is accepted here and each connection is copied to the library's private Unix
-socket, with the two missing facts added to each request (`frames`). The copy costs a tenth of what the library itself
-takes for a call.
+socket, with the two missing facts added to each request (`frames`).
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ import logging
 import socket
 from typing import cast
 
-from colonnade.gateway.frames import Annotator
+from colonnade.gateway.frames import Annotator, BlockError
 from colonnade.gateway.grpc_proxy import AUTHORITY, CLIENT
-from colonnade.gateway.hpack import BlockError
 
 log = logging.getLogger(__name__)
 

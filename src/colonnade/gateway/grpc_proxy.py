@@ -363,9 +363,11 @@ async def serve_health_and_reflection(server: aio.Server) -> Callable[[], Awaita
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
     from grpc_reflection.v1alpha import reflection
 
+    from colonnade.wire import descriptors
+
     servicer = health.aio.HealthServicer()
     for name in ("", SERVICE):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection(descriptors.SERVICES, server, descriptors.pool())
     return servicer.enter_graceful_shutdown  # type: ignore[no-any-return]

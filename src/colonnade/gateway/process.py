@@ -26,7 +26,7 @@ class Settings:
     """What a gateway is started with.
 
     Attributes:
-        admin: path of the admin socket; the sockets are offered on `<admin>.fds`.
+        admin: path of the admin socket; the sockets are offered on `<admin>.fds`, and `<admin>.grpc` is private.
         http, grpc: bound sockets to accept on; the gateway owns them from here on.
         token: the gateway's own bearer token; needed by every request if `require_token`.
         grace: seconds from the beginning of a drain until what is still in flight is cut.
@@ -73,7 +73,7 @@ class Gateway:
         if settings.grpc is not None:
             from colonnade.gateway.grpc_server import GrpcServer
 
-            inner = os.path.join(os.path.dirname(settings.admin), f"g{os.getpid()}.grpc")
+            inner = f"{settings.admin}.grpc"  # one name for all, so that the next gateway replaces what a kill leaves
             self._grpc = GrpcServer(self.fleet, self._access, self._metrics, inner, settings.max_in_flight)
             await self._grpc.listen(settings.grpc)
         for sock in settings.http:

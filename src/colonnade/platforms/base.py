@@ -17,21 +17,24 @@ from colonnade import defaults
 
 PROBE_TIMEOUT = 2.0
 PROBE_FAILURES = 3
+PROBE_PERIOD = 10.0
 
 ProbeKind = Literal["http", "tcp", "exec", "none"]
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """How to ask a replica whether it is ready.
+    """How to ask a replica whether it is ready, or whether it is alive.
 
     Attributes:
         kind: `http` asks `paths`, `tcp` opens a connection, `exec` runs `command`; with `none` a living one is ready.
         address: `unix:/path` or `host:port`, for `http` and `tcp`.
         paths: asked in order; a path unknown to the replica (404, 405, 501) passes the question to the next one.
-        command: for `exec`; exit code 0 means ready.
+        command: for `exec`; exit code 0 means yes.
         timeout: seconds one question may take.
-        failures: failed questions in a row after which a ready replica is no longer ready.
+        failures: failed questions in a row after which a ready replica is no longer ready, or a living one is stuck.
         initial_delay: seconds from the start of the process to the first question.
+        period: seconds between questions for liveness; when to ask for readiness is decided by the answers.
+        once_ready: ask for liveness only after the replica has been ready.
     """
 
     kind: ProbeKind = "none"
@@ -41,6 +44,8 @@ class Probe(msgspec.Struct, frozen=True):
     timeout: float = PROBE_TIMEOUT
     failures: int = PROBE_FAILURES
     initial_delay: float = 0.0
+    period: float = PROBE_PERIOD
+    once_ready: bool = False
 
 
 class ReplicaSpec(msgspec.Struct, frozen=True):
@@ -51,6 +56,8 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
         argv: program and arguments, nothing left to expand.
         env: added to the clean part of the platform's own environment.
         cwd: working directory, or None for the replica's own folder.
+        probe: asks whether it is ready.
+        liveness: asks whether it is alive, or None if its process being there is enough.
         http: where it will speak HTTP/1.1: `unix:/path` or `host:port`.
         grpc: where it will speak gRPC, or None.
         grace: seconds from SIGTERM to SIGKILL.
@@ -64,6 +71,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
     cwd: str | None = None
     probe: Probe = Probe()
+    liveness: Probe | None = None
     grpc: str | None = None
     grace: float = defaults.GRACE_PERIOD
     termination: str | None = None
@@ -96,6 +104,7 @@ class ReplicaState:
         ready: whether the last probes say that it takes requests.
         ready_since: Unix time since which it is ready, or None.
         reason: why it is not ready, in words.
+        stuck: why its liveness probe has failed, in words; empty as long as it has not. It is not ended for that here.
         termination: what the replica wrote about its end, if it did.
     """
 
@@ -109,6 +118,7 @@ class ReplicaState:
     ready: bool = False
     ready_since: float | None = None
     reason: str = ""
+    stuck: str = ""
     termination: Termination | None = None
 
 

@@ -22,24 +22,23 @@ import msgspec
 from colonnade import defaults, errors
 from colonnade.net import Address, Upstream
 from colonnade.platforms import probing, process
-from colonnade.platforms.base import LogPaths, ReplicaSpec, ReplicaState
+from colonnade.platforms.base import LogPaths, Probe, ReplicaSpec, ReplicaState
 from colonnade.platforms.process import Process
-from colonnade.platforms.records import OUTPUT, Record, Records
+from colonnade.platforms.records import OUTPUT, ROTATION_PERIOD, Record, Records, oversized, rotate
 
 log = logging.getLogger(__name__)
 
-_ROTATION_PERIOD = 5.0
 _ADOPTED = probing.Health(ready=True, reason="")
 
 
 @dataclasses.dataclass(slots=True)
 class _Replica:
-    """One known replica: its last state, and its process and prober while it runs."""
+    """One known replica: its last state, and its process and those who ask it while it runs."""
 
     record: Record
     state: ReplicaState
     process: Process | None = None
-    prober: asyncio.Task[None] | None = None
+    probers: tuple[asyncio.Task[None], ...] = ()
 
 
 class LocalPlatform:
@@ -70,8 +69,8 @@ class LocalPlatform:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for replica in self._replicas.values():
-            if replica.prober is not None:
-                replica.prober.cancel()
+            for prober in replica.probers:
+                prober.cancel()
             if replica.process is not None:
                 replica.process.release()
         if self._rotation is not None:
@@ -142,7 +141,12 @@ class LocalPlatform:
         if replica is None:
             return
         replica.record = msgspec.structs.replace(replica.record, stopped=True)
-        self._records.save(replica.record)
+        try:
+            self._records.save(replica.record)
+        except (
+            OSError
+        ) as error:  # the disk is full or gone: the next control plane sees a crash, and that it ends counts
+            log.error("a stop could not be written down", extra={"replica": key, "error": str(error)})
         if replica.process is not None and replica.state.running:
             await replica.process.end(replica.state.spec.grace if grace is None else grace)
 
@@ -186,8 +190,8 @@ class LocalPlatform:
     def _ended(self, replica: _Replica) -> None:
         """The process is gone: say how, and end what it left behind, sessions of their own included."""
         process.kill(process.of_run(self._mark, replica.record.run))
-        if replica.prober is not None:
-            replica.prober.cancel()
+        for prober in replica.probers:
+            prober.cancel()
         ended = replica.process
         termination = self._records.termination(replica.record.spec)
         code = ended.exit_code if ended is not None else None
@@ -212,7 +216,11 @@ class LocalPlatform:
         self._changed(replica.record.spec.key)
 
     def _watch(self, replica: _Replica, health: probing.Health) -> None:
-        replica.prober = self._group.create_task(self._probe(replica, health))
+        probers = [self._group.create_task(self._probe(replica, health))]
+        liveness = replica.record.spec.liveness
+        if liveness is not None:
+            probers.append(self._group.create_task(self._guard(replica, liveness)))
+        replica.probers = tuple(probers)
 
     async def _probe(self, replica: _Replica, health: probing.Health) -> None:
         probe = replica.record.spec.probe
@@ -224,7 +232,7 @@ class LocalPlatform:
                 self._believe(replica, health)
                 if probe.kind == "none":
                     return
-                await asyncio.sleep(probing.pause(health))
+                await asyncio.sleep(probing.pause(health, probe.kind))
         finally:
             if upstream is not None:
                 upstream.close()
@@ -232,15 +240,33 @@ class LocalPlatform:
     async def _question(
         self, replica: _Replica, health: probing.Health, upstream: Upstream | None = None
     ) -> probing.Health:
-        """Ask once. Without an `upstream` a connection is made for this question alone."""
+        """Ask once whether it is ready. Without an `upstream` a connection is made for this question alone."""
         probe = replica.record.spec.probe
+        return probing.judge(health, await self._ask(replica, probe, upstream), probe.failures)
+
+    async def _guard(self, replica: _Replica, probe: Probe) -> None:
+        """Ask again and again whether it is alive, until it runs no more or is stuck."""
+        await asyncio.sleep(max(0.0, replica.record.started + probe.initial_delay - time.time()))
+        failures = 0
+        begun = not probe.once_ready
+        while True:
+            begun = begun or replica.state.ready
+            if begun:
+                seen = await self._ask(replica, probe)
+                failures = 0 if seen.answer is probing.Answer.READY else failures + 1
+                if failures >= probe.failures:
+                    replica.state = dataclasses.replace(replica.state, stuck=seen.reason)
+                    self._changed(replica.state.spec.key)
+                    return
+            await asyncio.sleep(probe.period)
+
+    async def _ask(self, replica: _Replica, probe: Probe, upstream: Upstream | None = None) -> probing.Observation:
         own = Upstream(Address.parse(probe.address)) if upstream is None and probe.kind == "http" else None
         try:
-            seen = await probing.ask(probe, upstream or own, self._environment(replica.record))
+            return await probing.ask(probe, upstream or own, self._environment(replica.record))
         finally:
             if own is not None:
                 own.close()
-        return probing.judge(health, seen, probe.failures)
 
     def _believe(self, replica: _Replica, health: probing.Health) -> None:
         state = replica.state
@@ -253,10 +279,11 @@ class LocalPlatform:
     async def _rotate(self) -> None:
         """Keep the output of living replicas within its limit."""
         while True:
-            await asyncio.sleep(_ROTATION_PERIOD)
+            await asyncio.sleep(ROTATION_PERIOD)
             for key in list(self._replicas):
-                if self._records.oversized(key, self._log_bytes):
+                logs = self._records.logs(key)
+                if oversized(logs, self._log_bytes):
                     try:
-                        await asyncio.to_thread(self._records.rotate, key)
+                        await asyncio.to_thread(rotate, logs)
                     except OSError as error:
                         log.error("an output could not be rotated", extra={"replica": key, "error": str(error)})

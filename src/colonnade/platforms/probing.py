@@ -1,4 +1,4 @@
-"""Is the replica ready? Its own protocol is asked, not its port.
+"""Is the replica ready, is it alive? Its own protocol is asked, not its port.
 
 An open port says that a process listens; KServe's TCP probe therefore calls a server ready that still loads its model
 (reference section 1.5). What to ask is in the `Probe`, what an answer means and when to ask again are pure functions
@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from colonnade.net import Address, Upstream
-from colonnade.platforms.base import Probe
+from colonnade.platforms.base import Probe, ProbeKind
 
-FIRST_DELAY = 0.02
+FIRST_DELAY = 0.01
+FIRST_COMMAND_DELAY = 0.25  # a command costs a process
 MAX_DELAY = 1.0
 READY_DELAY = 3.0
 RECHECK_DELAY = 0.5
-_GROWTH = 1.5
+_GROWTH = 1.005
 _UNKNOWN_PATH = frozenset({404, 405, 501})
 
 
@@ -59,11 +60,15 @@ def judge(health: Health, seen: Observation, threshold: int) -> Health:
     return Health(False, 1 if health.ready else health.asked + 1, 0, seen.reason)
 
 
-def pause(health: Health) -> float:
-    """Seconds until the next question: quick after a start, slower while it takes long, calm when ready."""
+def pause(health: Health, kind: ProbeKind = "http") -> float:
+    """Seconds until the next question: calm when ready, else quick, and slower while it takes long.
+
+    A start is seen at most `FIRST_DELAY` and a 200th of its own time late; a question costs some 0.05 ms.
+    """
     if health.ready:
         return RECHECK_DELAY if health.failures else READY_DELAY
-    return float(min(FIRST_DELAY * _GROWTH ** min(health.asked, 20), MAX_DELAY))
+    first = FIRST_COMMAND_DELAY if kind == "exec" else FIRST_DELAY
+    return float(min(first * _GROWTH ** min(health.asked, 1000), MAX_DELAY))
 
 
 def verdict(path: str, status: int) -> Observation | None:

@@ -21,6 +21,7 @@ RECORD = "replica.json"
 OUTPUT = "output.log"
 TERMINATION = "termination.json"
 MAX_TERMINATION_BYTES = 64 << 10
+ROTATION_PERIOD = 5.0  # seconds between looks at the size of an output
 _COPY_BYTES = 1 << 20
 
 
@@ -90,24 +91,26 @@ class Records:
     def remove(self, key: str) -> None:
         shutil.rmtree(self.folder(key), ignore_errors=True)
 
-    def oversized(self, key: str, limit: int) -> bool:
-        """Whether the output has outgrown its limit."""
-        try:
-            return self.logs(key).current.stat().st_size > limit
-        except OSError:
-            return False
 
-    def rotate(self, key: str) -> None:
-        """Move the output into `output.log.1` while the process goes on writing (blocking, some 50 ms per 64 MiB).
+def oversized(logs: LogPaths, limit: int) -> bool:
+    """Whether an output has outgrown its limit."""
+    try:
+        return logs.current.stat().st_size > limit
+    except OSError:
+        return False
 
-        Copied, then truncated: the process holds the file open in append mode. What it writes between the two is
-        lost, which is the price of an output that survives the control plane without a process in between.
-        """
-        logs = self.logs(key)
-        with logs.current.open("r+b") as source, open(logs.previous, "wb", opener=_private) as target:
-            while chunk := source.read(_COPY_BYTES):
-                target.write(chunk)
-            source.truncate(0)
+
+def rotate(logs: LogPaths) -> None:
+    """Move an output away while the process goes on writing (blocking, some 50 ms per 64 MiB).
+
+    Copied, then truncated: the process holds the file open in append mode. What it writes between the two is lost,
+    which is the price of an output that survives the control plane without a process in between. The other part of
+    the price: while no control plane runs, nobody rotates.
+    """
+    with logs.current.open("r+b") as source, open(logs.previous, "wb", opener=_private) as target:
+        while chunk := source.read(_COPY_BYTES):
+            target.write(chunk)
+        source.truncate(0)
 
 
 def _private(path: str, flags: int) -> int:

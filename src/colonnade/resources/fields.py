@@ -34,7 +34,8 @@ class Ruling(NamedTuple):
 Rule = Callable[[Any, Mapping[str, Any]], Ruling | None]
 """Rules on a field's value and the object that holds the field; None leaves the ruling to the fields below.
 
-On a list of objects it is asked for each item. On a plain map it is asked for each entry: `rule(value, {"key": key})`.
+On a list it is asked for each item; of plain values it is told the place, `rule(value, {**holder, "index": index})`. On
+a plain map it is asked for each entry: `rule(value, {"key": key})`.
 """
 
 

@@ -185,7 +185,7 @@ class Container(Resource, frozen=True):
     command: Annotated[
         list[str] | None, field_doc("Program to run and its first arguments.", RUNS, "as a local process")
     ] = None
-    args: Annotated[list[str] | None, field_doc("Further arguments.", RUNS)] = None
+    args: Annotated[list[str] | None, field_doc("Further arguments.", rule=served.argument)] = None
     working_dir: Annotated[str | None, field_doc("Folder to run in.", RUNS)] = None
     env: Annotated[list[EnvVar] | None, field_doc("Environment variables.")] = None
     env_from: Annotated[list[EnvFromSource] | None, field_doc("Variables from config maps and secrets.")] = None

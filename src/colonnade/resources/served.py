@@ -6,10 +6,13 @@ the catalogue. Rulings by value are pure functions: the value and the object tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, NOT_RUN, RUNS, Ruling
+from colonnade import flags
+from colonnade.flags import Effect
+from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, NOT_RUN, RUNS, UNKNOWN, Ruling
+from colonnade.resources.strict import suggestion
 
 SERVING_CONTAINER = "kserve-container"
 TRANSFORMER_CONTAINER = "transformer-container"
@@ -26,8 +29,10 @@ RUNTIMES = (
 )
 IMAGES = ("sklearnserver", "xgbserver", "lgbserver", "predictiveserver", "mlserver")
 SCHEMES = ("file", "http", "https")
+LOCAL_SCHEMES = ("", "file")  # "": a plain path
 
 _FORMATS_TEXT = ", ".join(FORMATS)
+_NO_ENGINE = "needs a container engine; give a `command` that runs on this machine"
 
 
 def scheme_of(uri: str) -> str:
@@ -97,7 +102,48 @@ def image(value: Any, container: Mapping[str, Any]) -> Ruling:
         return Ruling(EMULATED, "the command runs as a local process, without the image")
     if isinstance(value, str) and is_known_image(value):
         return Ruling(EMULATED, "replaced by Colonnade's built-in runtime")
-    return Ruling(CLUSTER_ONLY, "needs a container engine; give a `command` that runs on this machine")
+    return Ruling(CLUSTER_ONLY, _NO_ENGINE)
+
+
+def argument(_: Any, holder: Mapping[str, Any]) -> Ruling:
+    """One word of `args`: a program of the user's takes any; the model server takes its flags and some of KServe's."""
+    if holder.get("command"):
+        return Ruling(RUNS)
+    reference = holder.get("image")
+    is_model = "storageUri" in holder or "modelFormat" in holder
+    if isinstance(reference, str) and not is_model and not is_known_image(reference):
+        return Ruling(CLUSTER_ONLY, _NO_ENGINE)
+    index: int = holder["index"]
+    return _rulings(holder["args"])[index]
+
+
+def _rulings(words: list[str]) -> list[Ruling]:
+    """The rulings on a command line of the model server; a flag's value has that of its flag."""
+    rulings: list[Ruling] = []
+    waiting: Ruling | None = None  # the ruling of a flag whose value comes next
+    for word in words:
+        name, equals, _ = flags.canonical(word).partition("=")
+        flag = flags.FLAGS.get(name)
+        if waiting is not None and not word.startswith("--"):
+            rulings.append(waiting)
+            waiting = None
+        elif flag is None:
+            near = suggestion(name, flags.FLAGS)
+            rulings.append(Ruling(UNKNOWN, f"no flag of the model server, which does not start with it{near}"))
+            waiting = rulings[-1] if word.startswith("--") and not equals else None
+        else:
+            rulings.append(_RULINGS[flag.effect](flag.note))
+            waiting = rulings[-1] if flag.takes_value and not equals else None
+    return rulings
+
+
+_RULINGS: Mapping[Effect, Callable[[str], Ruling]] = {
+    Effect.WORKS: lambda note: Ruling(RUNS, note),
+    Effect.ADAPTED: lambda note: Ruling(EMULATED, note),
+    Effect.PLACED: lambda note: Ruling(EMULATED, note),
+    Effect.NONE: lambda note: Ruling(EMULATED, f"has no effect here: {note}"),
+    Effect.REFUSED: lambda note: Ruling(CLUSTER_ONLY, f"the replica does not start with it: {note}"),
+}
 
 
 def main_container(containers: list[Any]) -> Any:

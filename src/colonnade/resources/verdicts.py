@@ -126,7 +126,8 @@ def _field(
         yield from _walk(value, field.shape, path, field.ruling or above, field.hidden)
     elif isinstance(field.shape, Listing):
         for index, item in enumerate(value):
-            yield from _walk(item, field.shape.item, f"{path}[{index}]", field.rule(item, holder), field.hidden)
+            held = holder if isinstance(item, dict) else {**holder, "index": index}
+            yield from _walk(item, field.shape.item, f"{path}[{index}]", field.rule(item, held), field.hidden)
     elif isinstance(field.shape, Entries):
         for name, item in value.items():
             yield from _walk(item, field.shape.value, join(path, name), field.rule(item, {"key": name}), field.hidden)

@@ -123,10 +123,10 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, 
             raw.append(chunk)
         else:
             data = to_json(tensor)
-            parameters = tensor.parameters
-            if parameters and "binary_data_size" in parameters:  # an input that came raw and is sent back as JSON
-                parameters = {name: value for name, value in parameters.items() if name != "binary_data_size"}
-            outputs.append(_AnswerTensor(tensor.name, tensor.shape, tensor.datatype, parameters or None, data))
+            kept = tensor.parameters
+            if kept and "binary_data_size" in kept:  # an input that came raw and is sent back as JSON
+                kept = {name: value for name, value in kept.items() if name != "binary_data_size"} or None
+            outputs.append(_AnswerTensor(tensor.name, tensor.shape, tensor.datatype, kept, data))
     answer = _Answer(
         response.model_name, outputs, response.model_version, response.id or request.id, response.parameters
     )
