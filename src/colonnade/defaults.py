@@ -14,10 +14,15 @@ DOMAIN = "example.com"  # KServe's default ingress domain
 # What one request may bring.
 MAX_HEADER_BYTES = 64 << 10  # request line and all header fields
 MAX_HEADER_COUNT = 200
+MAX_TARGET_BYTES = 16 << 10  # path and query of a request; more is 414
 MAX_BODY_BYTES = 256 * MIB
 MAX_GRPC_MESSAGE_BYTES = 64 * MIB
 MAX_API_BODY_BYTES = 3 * MIB  # Kubernetes' own limit on a resource
 READ_TIMEOUT = 30.0  # a request that has begun and does not go on is cut
+MIN_BODY_RATE = 1 << 10  # bytes per second of a request's body, in the mean over each READ_TIMEOUT; slower is 408
+MAX_DISCARD_BYTES = 256 << 10  # of a request that is still being sent when it has its answer; then nothing more is read
+DISCARD_TIMEOUT = 2.0  # how long such a client may go on sending before it is cut
+DRAIN_LINGER = 0.5  # a stop leaves unused connections open for so long, for requests that are on their way
 IDLE_TIMEOUT = 75.0  # a connection without a request is closed
 CONNECT_TIMEOUT = 5.0
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-import msgspec
-
 from colonnade.net.exchange import Exchange
 from colonnade.net.head import CLOSE, HeadWriter
 from colonnade.net.head_parse import Refusal
-from colonnade.net.limits import LINGER, MAX_DISCARD_BYTES, MIN_BODY_RATE
 from colonnade.net.reader import RequestReader
 from colonnade.wire import failures
 
@@ -37,12 +35,13 @@ class Connection(asyncio.Protocol):
     """One client connection of an `HttpServer`.
 
     Attributes:
-        begun: when the request that is being read, or else the idle time, began (monotonic seconds).
+        begun: when the request that is being read, or else the idle time, began (monotonic seconds); moved on when
+            reading resumes and whenever the rate of a body has been found good.
         seen: when the last bytes came.
         peer: address of the client without its port; None on a Unix socket.
         secure: the connection is encrypted.
         deaf: nothing more is read from this client.
-        closing_soon: the server drains; the next answer is the last one.
+        closing_soon: the server drains; the next answer that begins is the last one.
         writing_paused: the client reads more slowly than it is answered.
     """
 
@@ -51,6 +50,8 @@ class Connection(asyncio.Protocol):
         "_corked",
         "_current",
         "_cut_at",
+        "_discarded",
+        "_discarding",
         "_hold_body",
         "_hold_queue",
         "_out",
@@ -77,7 +78,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self.heads: HeadWriter = server.heads
-        self.closing_soon = server.draining
+        self.closing_soon = False
         self._reader = RequestReader(self, server.limits, server.known)
         self._current: Exchange | None = None  # with the application
         self._queue: deque[Exchange | Refusal] = deque()  # pipelined behind it
@@ -88,6 +89,8 @@ class Connection(asyncio.Protocol):
         self._buffered = 0  # bytes that the client had not taken at the last look
         self._stalled = 0.0  # since when it has taken none
         self._cut_at = 0.0  # closing, and cut then at the latest; 0 while open
+        self._discarded = 0  # bytes read and dropped behind an answer
+        self._discarding: asyncio.TimerHandle | None = None  # the end of that
         self.begun = self.seen = 0.0
         self.deaf = False
         self.writing_paused = False
@@ -99,6 +102,7 @@ class Connection(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self.peer = name[0] if isinstance(name, tuple) else None
         self.secure = transport.get_extra_info("ssl_object") is not None
+        self.closing_soon = self._server.draining
         self.begun = self.seen = monotonic()
         self._server.opened(self)
 
@@ -106,6 +110,7 @@ class Connection(asyncio.Protocol):
         self.deaf = True
         self._reader.stop()
         self._queue.clear()
+        self._stop_discarding()
         self._server.lost(self)
         self.writing_paused = False
         self._wake()
@@ -116,6 +121,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.deaf:
+            self._discard(len(data))
             return
         self.seen = monotonic()
         exchange = self._reader.known(data)
@@ -167,8 +173,8 @@ class Connection(asyncio.Protocol):
             exchange.feed(part)
         except Exception as error:
             self._failed(exchange, error)
-        if exchange.closed and exchange.size > MAX_DISCARD_BYTES and not self.deaf:
-            self._linger()
+        if exchange.closed:
+            self._discard(len(part))
 
     def body_end(self, exchange: Exchange) -> None:
         """Its body is complete."""
@@ -177,6 +183,8 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             self._failed(exchange, error)
         self.begun = self.seen
+        if self._discarding is not None:
+            self._stop_discarding()
         if not exchange.keep_alive:
             self.deaf = True
         if self._current is None:
@@ -208,15 +216,24 @@ class Connection(asyncio.Protocol):
         self.begun = self.seen if self._corked else monotonic()
         if not exchange.received:
             self._hold(body=False)
-            if not exchange.keep_alive or (exchange.length or 0) - exchange.size > MAX_DISCARD_BYTES:
-                self._linger()  # else the rest is read and dropped, and body_end goes on
-        elif not exchange.keep_alive or (self.closing_soon and not self._queue):
-            self._close()
+            if not exchange.keep_alive or self.discards_too_much(exchange):
+                self._linger()
+            else:
+                self._start_discarding()  # body_end goes on
+        elif not exchange.keep_alive:
+            if self.closing_soon:
+                self._linger()  # our wish, not the client's: it may be sending the next request
+            else:
+                self._close()
         elif self._queue:
             if not self._corked:
                 self._next()
         elif self._hold_queue or self._hold_body:
             self._hold(body=False, queue=False)
+
+    def discards_too_much(self, exchange: Exchange) -> bool:
+        """Whether more of its body is to come than would be read and dropped to keep the connection."""
+        return (exchange.length or 0) - exchange.size > self._server.limits.discard_bytes
 
     def hold_body(self, yes: bool) -> None:
         """Stop or resume reading for back-pressure on a request's body."""
@@ -249,10 +266,9 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         return self._current is None and not self._queue and not reader.in_head and reader.receiving is None
 
-    def close_idle(self) -> None:
-        """Close if nothing is in flight, else with the answer."""
-        self.closing_soon = True
-        if self.idle and not self.deaf:
+    def close_idle(self, since: float) -> None:
+        """Close if the connection has been idle since then (monotonic seconds) and no request waits in the kernel."""
+        if self.begun <= since and self.idle and not self.deaf and not self._readable():
             self._close()
 
     def check(self, now: float) -> None:
@@ -278,17 +294,31 @@ class Connection(asyncio.Protocol):
         elif reader.receiving is not None:
             if self._body_stalled(reader.receiving, now):
                 self._refuse(Refusal(408, f"The request body stopped for {limits.read_timeout:g} s, or is too slow."))
-        elif self._current is None and now - self.begun > limits.idle_timeout:
-            self._close()
+        elif self._current is None:
+            self.close_idle(now - limits.idle_timeout)
 
     # Inside.
 
     def _body_stalled(self, exchange: Exchange, now: float) -> bool:
-        timeout = self._server.limits.read_timeout
-        if now - self.seen > timeout:
+        limits = self._server.limits
+        if now - self.seen > limits.read_timeout:
             return True
-        taking = now - self.begun - timeout
-        return exchange.collecting and taking > 0 and exchange.size < taking * MIN_BODY_RATE
+        taking = now - self.begun
+        if taking <= limits.read_timeout:
+            return False
+        if exchange.size - exchange.size_before < taking * limits.body_rate:
+            return True
+        self.begun = now
+        exchange.size_before = exchange.size
+        return False
+
+    def _readable(self) -> bool:
+        """Whether the kernel holds something to read, a request or an end, that the event loop has not come to yet."""
+        if self.transport.is_closing():
+            return True
+        poller = select.poll()
+        poller.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poller.poll(0))
 
     def _dispatch(self, exchange: Exchange) -> None:
         self._current = exchange
@@ -316,11 +346,12 @@ class Connection(asyncio.Protocol):
 
     def _failed(self, exchange: Exchange, error: Exception) -> None:
         """The application raised: an error of the family is answered, any other is opaque to the client."""
-        status, body = failures.v1_body(error)
+        known = failures.opaque(error)
         if exchange.started and not exchange.closed:
             self.abort()
         else:
-            exchange.reply(status, body)
+            body, content_type = self._server.refusal(known)
+            exchange.reply(known.status, body, content_type)
 
     def _refuse(self, refusal: Refusal) -> None:
         """End the conversation: answer what is at fault, after the answers before it, and close."""
@@ -344,31 +375,61 @@ class Connection(asyncio.Protocol):
             self._answer_refusal(refusal)
 
     def _answer_refusal(self, refusal: Refusal) -> None:
-        body = msgspec.json.encode({"error": refusal.message})
-        prefix = self.heads.prefix(refusal.status, b"application/json")
+        body, content_type = self._server.refusal(refusal)
+        prefix = self.heads.prefix(refusal.status, content_type)
         self.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, len(body), CLOSE, body))
         self._linger()
 
     def _linger(self) -> None:
         """Close for writing and drop what the client still sends for a while, so that it can read the answer."""
-        if not self.transport.can_write_eof() or self.transport.is_closing():
-            self._close()
+        self._shut()
+        if self.transport.is_closing():
             return
-        self._shut(LINGER)
-        self.transport.write_eof()
-        self._hold(body=False, queue=False)
+        self._start_discarding()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._hold(body=False, queue=False)
+        else:
+            self.transport.close()  # TLS: reads on by itself until the client closes, too
 
     def _close(self) -> None:
-        self._shut(self._server.limits.read_timeout)
+        self._shut()
         self.transport.close()
 
-    def _shut(self, seconds: float) -> None:
+    def _shut(self) -> None:
         self.deaf = True
         self._reader.stop()
         self._queue.clear()
-        self._cut_at = monotonic() + seconds
+        self._cut_at = monotonic() + self._server.limits.read_timeout
         if self._out:
             self._flush()
+
+    def _start_discarding(self) -> None:
+        """Bound what the client may still send behind its answer, in bytes and in time."""
+        self._stop_discarding()
+        self._discarded = 0
+        seconds = self._server.limits.discard_timeout
+        self._discarding = asyncio.get_running_loop().call_later(seconds, self._discarded_enough)
+
+    def _stop_discarding(self) -> None:
+        if self._discarding is not None:
+            self._discarding.cancel()
+            self._discarding = None
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded <= self._server.limits.discard_bytes:
+            return
+        if self.deaf:
+            self._hold(queue=True)  # the client is stopped, and can still read its answer
+        else:
+            self._linger()
+
+    def _discarded_enough(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self._start_discarding()  # the answer is still going out; `check` sees to a client that does not read it
+        else:
+            self.abort()
 
     def _hold(self, *, body: bool | None = None, queue: bool | None = None) -> None:
         before = self._hold_body or self._hold_queue

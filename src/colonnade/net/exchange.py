@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from colonnade.net.head import BODILESS, CHUNKED, CLOSE, CONTINUE, KEEP_ALIVE, Header, field_lines
 from colonnade.net.head_parse import RequestHead
-from colonnade.net.limits import MAX_DISCARD_BYTES
 
 if TYPE_CHECKING:
     from colonnade.net.connection import Connection
@@ -41,6 +40,7 @@ class Exchange:
     started = False  # the head of the answer is written
     received = False  # the body is complete
     size = 0  # bytes of the body that came so far
+    size_before = 0  # of them, those that came before the connection's clock began to count the body's rate
     _first: bytes | None = None  # of the body, while nobody has taken it
     _rest: list[bytes | bytearray] | None = None
     _done: Callable[[bytes], None] | None = None
@@ -156,11 +156,6 @@ class Exchange:
         """Take back `pause`."""
         self._connection.hold_body(False)
 
-    @property
-    def collecting(self) -> bool:
-        """Whether the application waits for the whole body."""
-        return self._done is not None
-
     def _wanted(self) -> None:
         if self._expects:
             self._expects = False
@@ -233,7 +228,7 @@ class Exchange:
         connection = self._connection
         parts: Sequence[bytes] = body if isinstance(body, (list, tuple)) else (body,)
         size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
-        if not self.received and (self._expects or (self.length or 0) - self.size > MAX_DISCARD_BYTES):
+        if not self.received and (self._expects or connection.discards_too_much(self)):
             self.keep_alive = False
         extra = field_lines(headers) if headers else b""
         if self._head.http10 or not self.keep_alive or connection.closing_soon:

@@ -11,7 +11,21 @@ from typing import Any, Self
 
 import msgspec
 
+from colonnade.errors import Error
 from colonnade.net.head import Header
+
+# What a refusal is called for machines: Kubernetes' `Status.reason` where it has one, else the name in RFC 9110.
+_REASONS = {
+    400: "BadRequest",
+    405: "MethodNotAllowed",
+    408: "RequestTimeout",
+    413: "RequestEntityTooLarge",
+    414: "URITooLong",
+    417: "ExpectationFailed",
+    431: "RequestHeaderFieldsTooLarge",
+    501: "NotImplemented",
+    505: "HTTPVersionNotSupported",
+}
 
 
 class RequestHead(msgspec.Struct):
@@ -49,13 +63,13 @@ class RequestHead(msgspec.Struct):
         return msgspec.structs.replace(self, fields=left, headers=join_repeated(left))
 
 
-class Refusal(Exception):
+class Refusal(Error):
     """The transport answers the request itself, with `status` and `message`, and closes the connection."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.reason = _REASONS[status]
 
 
 def join_repeated(fields: list[Header]) -> dict[bytes, bytes]:

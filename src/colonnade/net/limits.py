@@ -6,22 +6,8 @@ from dataclasses import dataclass
 
 from colonnade import defaults
 
-MAX_TARGET_BYTES = 16 << 10
-
-# A collected body must come at this mean rate once `read_timeout` has passed, or a client could hold its connection for
-# ever with one byte at a time. A body that the application takes in parts (`Exchange.stream`) only has to go on.
-MIN_BODY_RATE = 1 << 10
-
-# What is left of a request's body when its answer is complete is read and dropped up to this size to keep the
-# connection; more than that, and closing is cheaper.
-MAX_DISCARD_BYTES = 256 << 10
-
 # Bytes on the wire per byte of a chunked body, beyond `header_bytes`: the smallest chunk (1 byte) takes 6.
 MAX_FRAMING_RATIO = 16
-
-# After a refusal the client may still be sending. Closing at once would reset the connection and could destroy the
-# answer before it is read (RFC 9112, section 9.6), so input is dropped for so long first.
-LINGER = 2.0
 
 
 @dataclass(frozen=True)
@@ -31,19 +17,30 @@ class Limits:
     Attributes:
         header_bytes: request line and header fields together; more is 431 (trailer fields count the same).
         header_count: header fields of one request; more is 431.
+        target_bytes: the request target (path and query); more is 414.
         body_bytes: body of one request, whether its length was announced or not; more is 413.
+        body_rate: bytes per second of a body, in the mean over each `read_timeout`; less is 408.
         read_timeout: a request that has begun and does not go on for so long is 408; a client that does not read its
             answer for so long is cut.
         idle_timeout: a connection without a request is closed after so long.
-        target_bytes: the request target (path and query); more is 414.
+        discard_bytes: what is read and dropped of a request that has its answer already. With no more than that to
+            come, the connection is kept.
+        discard_timeout: how long that may take. After a refusal, too, the client may still be sending, and closing at
+            once would reset the connection and could destroy the answer before it is read (RFC 9112, section 9.6).
+        drain_linger: how long a connection without a request stays open when the server ends, for one that is on its
+            way.
     """
 
     header_bytes: int = defaults.MAX_HEADER_BYTES
     header_count: int = defaults.MAX_HEADER_COUNT
+    target_bytes: int = defaults.MAX_TARGET_BYTES
     body_bytes: int = defaults.MAX_BODY_BYTES
+    body_rate: int = defaults.MIN_BODY_RATE
     read_timeout: float = defaults.READ_TIMEOUT
     idle_timeout: float = defaults.IDLE_TIMEOUT
-    target_bytes: int = MAX_TARGET_BYTES
+    discard_bytes: int = defaults.MAX_DISCARD_BYTES
+    discard_timeout: float = defaults.DISCARD_TIMEOUT
+    drain_linger: float = defaults.DRAIN_LINGER
 
     @property
     def sweep_period(self) -> float:

@@ -12,17 +12,26 @@ import os
 import socket
 import ssl as tls
 import stat
+from collections.abc import Callable
 from time import monotonic
 
+from colonnade.errors import Error
 from colonnade.net.connection import Connection
 from colonnade.net.exchange import App
 from colonnade.net.head import HeadWriter
 from colonnade.net.head_parse import RequestHead
+from colonnade.net.intake import Intake
 from colonnade.net.known_heads import KnownHeads
 from colonnade.net.limits import Limits
-from colonnade.net.peek import PeekingListener
+from colonnade.wire import failures
 
 _BACKLOG = 1024
+_DRAIN_TICK = 0.01
+
+
+def error_body(error: Error) -> tuple[bytes, bytes]:
+    """Body and content type of an answer that the transport gives itself: `{"error": message}`."""
+    return failures.v1_body(error)[1], b"application/json"
 
 
 class HttpServer:
@@ -30,6 +39,14 @@ class HttpServer:
 
     With `ssl` every connection is TLS; with `ssl_optional` too, a port takes TLS and plain HTTP, told apart by the
     first byte. Must be used from one running event loop.
+
+    Args:
+        app: called with each request.
+        limits: bounds of each connection.
+        ssl: settings for TLS.
+        ssl_optional: plain HTTP is taken as well.
+        refusal: body and content type of the answers that the server gives itself: to requests that are malformed or
+            over a limit, and for an application that raises.
 
     Attributes:
         active: requests that are with the application now.
@@ -49,11 +66,13 @@ class HttpServer:
         limits: Limits | None = None,
         ssl: tls.SSLContext | None = None,
         ssl_optional: bool = False,
+        refusal: Callable[[Error], tuple[bytes, bytes]] = error_body,
     ) -> None:
         if ssl_optional and ssl is None:
             raise ValueError("ssl_optional needs ssl")
         self.app = app
         self.limits = limits or Limits()
+        self.refusal = refusal
         self.heads = HeadWriter()
         self.known: KnownHeads[RequestHead] = KnownHeads()
         self.active = 0
@@ -61,7 +80,8 @@ class HttpServer:
         self._ssl = ssl
         self._ssl_optional = ssl_optional
         self._connections: set[Connection] = set()
-        self._listeners: list[tuple[socket.socket, asyncio.Server | PeekingListener]] = []
+        self._listeners: list[tuple[socket.socket, asyncio.Server | None]] = []  # without one the intake accepts
+        self._intake: Intake | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
     @property
@@ -118,44 +138,47 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         sock.listen(_BACKLOG)
-        listener: asyncio.Server | PeekingListener
-        if self._ssl_optional and self._ssl is not None:
-            listener = PeekingListener(sock, self._connection, self._ssl, self.limits.read_timeout)
+        if self._intake is None:
+            self._intake = Intake(self._connection, self._ssl, self._ssl_optional, self.limits.read_timeout)
+        listener: asyncio.Server | None = None
+        if self._ssl is not None:
+            self._intake.watch(sock)
         else:
-            # The loop gets a duplicate: closing it must not close what `drain` still accepts from.
+            # The event loop accepts faster. It gets a duplicate: `drain` accepts once more after closing that.
             create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            listener = await create(
-                self._connection,
-                sock=sock.dup(),
-                ssl=self._ssl,
-                ssl_handshake_timeout=self.limits.read_timeout if self._ssl else None,
-                backlog=_BACKLOG,
-            )
+            listener = await create(self._connection, sock=sock.dup(), backlog=_BACKLOG)
         self._listeners.append((sock, listener))
 
     async def drain(self, grace: float) -> None:
-        """Stop accepting, let requests in flight end, then cut what is left after `grace` seconds.
+        """Stop accepting, answer what is asked, then cut what is left after `grace` seconds.
 
-        Connections that wait in the accept queue are taken and answered first: their clients believe to be connected.
+        Each answer that begins from now on says `Connection: close` and is its connection's last. Connections that wait
+        in the accept queue are taken and answered, too: their clients believe to be connected. A client that is
+        connected and has not been told may be sending just now, so unused connections stay open for
+        `Limits.drain_linger` seconds, at most half of the grace period.
         """
         self.draining = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
-        listeners, self._listeners = self._listeners, []
-        peekings = [listener for _, listener in listeners if isinstance(listener, PeekingListener)]
-        for sock, listener in listeners:
-            listener.close()
-            await self._accept_rest(sock)
-            sock.close()
+        linger = min(self.limits.drain_linger, grace / 2)
+        linger_until = monotonic() + linger
+        for connection in self._connections:
+            connection.closing_soon = True
+        await self._stop_accepting()
+        intake = self._intake
         try:
             async with asyncio.timeout_at(deadline):
-                await asyncio.sleep(0)  # requests that have arrived are read before their connections count as idle
-                await asyncio.sleep(0)
-                while self._connections or any(peeking.busy for peeking in peekings):
-                    for connection in list(self._connections):
-                        connection.close_idle()
-                    await asyncio.sleep(0.01)
+                while self._connections or (intake is not None and intake.busy):
+                    now = monotonic()
+                    if now >= linger_until:
+                        if intake is not None:
+                            intake.drop_silent()
+                        for connection in list(self._connections):
+                            connection.close_idle(now - linger)
+                    await asyncio.sleep(_DRAIN_TICK)
         except TimeoutError:
+            if intake is not None:
+                intake.close()
             for connection in list(self._connections):
                 connection.abort()
             await asyncio.sleep(0)
@@ -163,19 +186,25 @@ class HttpServer:
             self._sweep.cancel()
             self._sweep = None
 
-    async def _accept_rest(self, sock: socket.socket) -> None:
+    async def _stop_accepting(self) -> None:
+        """Close the listening sockets and take what waits at them. Other holders of the same sockets may go on."""
+        intake, listeners = self._intake, self._listeners
+        self._listeners = []
+        if intake is None:
+            return
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, _ = sock.accept()
-            except OSError:
-                return
-            try:
-                await loop.connect_accepted_socket(
-                    self._connection, accepted, ssl=None if self._ssl_optional else self._ssl
-                )
-            except OSError:
-                accepted.close()
+        for _, listener in listeners:
+            if listener is not None:
+                for accepting in listener.sockets:
+                    loop.remove_reader(accepting.fileno())
+        for _ in range(3):  # asyncio's own loop would lose what it has accepted and not passed on yet
+            await asyncio.sleep(0)
+        for sock, listener in listeners:
+            if listener is not None:
+                listener.close()
+            intake.unwatch(sock)
+            intake.take_waiting(sock)  # right before the close, which resets what has come since
+            sock.close()
 
     # Called by connections.
 

@@ -1,0 +1,95 @@
+"""The flags of the model server that manifests carry in `args`, and what each does here.
+
+It lies below every room because two must agree on it: the server reads its command line by it, and `colonnade check`
+tells from it what becomes of a manifest's `args`. KServe's spellings (`--model_name`) are the same flags. Source of
+KServe's names: reference section 3.2, "ModelServer flags".
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Effect(enum.Enum):
+    """What a flag does."""
+
+    WORKS = "it does what it says"
+    ADAPTED = "its meaning is met in another way, which the note says"
+    PLACED = "the platform decides it where it runs a replica; it works on a server that is started by hand"
+    NONE = "it is accepted and changes nothing; no answer depends on it"
+    REFUSED = "the server does not start with it, since answers would differ from what it asks for"
+
+
+class Flag(NamedTuple):
+    """One flag.
+
+    Attributes:
+        effect: what it does.
+        note: how or why, for people.
+        takes_value: a word follows it, or stands after `=`.
+    """
+
+    effect: Effect
+    note: str = ""
+    takes_value: bool = True
+
+
+_ADDRESS = "each replica gets an address and a model folder of its own; the gateway forwards to it"
+_LOGGING = "logs are structured lines on stderr"
+_NO_PREDICTOR = "it says how to call a predictor, and there is no call to one"
+_ONE_LIMIT = "one limit for both ways, --max-message: the larger of the two"
+
+_TLS = "a replica speaks plain HTTP and gRPC; TLS ends at the gateway"
+
+FLAGS: Mapping[str, Flag] = {
+    "--model-name": Flag(Effect.WORKS),
+    "--runtime": Flag(Effect.WORKS),
+    "--framework": Flag(Effect.WORKS, "another name of --runtime"),
+    "--enable-grpc": Flag(Effect.WORKS),
+    "--nthread": Flag(Effect.WORKS),
+    "--trust-code": Flag(Effect.WORKS, takes_value=False),
+    "--no-trust-code": Flag(Effect.WORKS, takes_value=False),
+    "--max-body": Flag(Effect.WORKS),
+    "--max-message": Flag(Effect.WORKS),
+    "--max-queue": Flag(Effect.WORKS),
+    "--grace": Flag(Effect.WORKS),
+    "--grpc-max-send-message-length": Flag(Effect.ADAPTED, _ONE_LIMIT),
+    "--grpc-max-receive-message-length": Flag(Effect.ADAPTED, _ONE_LIMIT),
+    "--model-dir": Flag(Effect.PLACED, _ADDRESS),
+    "--host": Flag(Effect.PLACED, _ADDRESS),
+    "--http-port": Flag(Effect.PLACED, _ADDRESS),
+    "--socket": Flag(Effect.PLACED, _ADDRESS),
+    "--grpc-port": Flag(Effect.PLACED, _ADDRESS),
+    "--grpc-socket": Flag(Effect.PLACED, _ADDRESS),
+    "--termination-file": Flag(Effect.PLACED, "each replica has a file of its own"),
+    "--workers": Flag(Effect.NONE, "one process per replica; raise minReplicas instead"),
+    "--max-threads": Flag(Effect.NONE, "gRPC needs no threads"),
+    "--max-asyncio-workers": Flag(Effect.NONE, "each model has one worker thread"),
+    "--enable-docs-url": Flag(Effect.NONE, "there is no page of documentation on a replica"),
+    "--enable-latency-logging": Flag(Effect.NONE, "latencies are in /metrics"),
+    "--configure-logging": Flag(Effect.NONE, _LOGGING),
+    "--log-config-file": Flag(Effect.NONE, _LOGGING),
+    "--access-log-format": Flag(Effect.NONE, _LOGGING),
+    "--event-loop": Flag(Effect.NONE, "the event loop is always uvloop"),
+    "--timeout-keep-alive": Flag(Effect.NONE, "idle connections have one fixed limit"),
+    "--protocol": Flag(Effect.NONE, _NO_PREDICTOR),
+    "--predictor-protocol": Flag(Effect.NONE, _NO_PREDICTOR),
+    "--predictor-use-ssl": Flag(Effect.NONE, _NO_PREDICTOR),
+    "--predictor-request-timeout-seconds": Flag(Effect.NONE, _NO_PREDICTOR),
+    "--predictor-request-retries": Flag(Effect.NONE, _NO_PREDICTOR),
+    "--enable-predictor-health-check": Flag(Effect.NONE, _NO_PREDICTOR, takes_value=False),
+    "--predictor-host": Flag(Effect.REFUSED, "a model server here calls no other predictor; remove it"),
+    "--ssl-certfile": Flag(Effect.REFUSED, f"{_TLS}; remove it"),
+    "--ssl-keyfile": Flag(Effect.REFUSED, f"{_TLS}; remove it"),
+}
+"""Every flag that the model server knows, by its name with hyphens."""
+
+
+def canonical(word: str) -> str:
+    """A word of a command line with a flag's name in hyphens, `--model_name=a_b` as `--model-name=a_b`."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
