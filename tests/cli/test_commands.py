@@ -54,6 +54,21 @@ def test_check_fails_on_an_unknown_field_and_suggests_the_nearest(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("/models/iris", "gs://bucket/iris"), "gs://"),
+        (("sklearn: {storageUri", "tensorflow: {storageUri"), "tensorflow"),
+        (("sklearn: {storageUri: /models/iris}", "containers: [{name: a, image: me/mine}]"), "me/mine"),
+        (("", ""), None),
+    ],
+)
+def test_check_says_whether_the_service_would_run(tmp_path: Path, change: tuple[str, str], why: str | None) -> None:
+    result = run(tmp_path, "check", "-f", "-", "-o", "json", data=ISVC.replace(*change))
+    (report,) = json.loads(result.output)
+    assert report["refused"] is None if why is None else why in report["refused"]
+
+
+@pytest.mark.parametrize(
     ("words", "data", "said"),
     [
         (["apply", "-f", "-"], "a: [", "standard input"),

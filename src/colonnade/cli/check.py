@@ -10,9 +10,11 @@ import click
 from colonnade.cli import output
 from colonnade.cli.exits import FAILED
 from colonnade.cli.manifests import read_texts
+from colonnade.control import template
 from colonnade.errors import Error
 from colonnade.resources import defaulting, validation, verdicts
-from colonnade.resources.kinds import by_kind
+from colonnade.resources.kinds import INFERENCE_SERVICE, by_kind
+from colonnade.storage import fetch
 
 
 @click.command("check", short_help="say, field by field, what of a manifest runs here")
@@ -45,7 +47,8 @@ def report(document: verdicts.DocumentVerdicts) -> dict[str, Any]:
         "kind": obj.get("kind"),
         "name": metadata.get("name") if isinstance(metadata, dict) else None,
         "verdicts": dict(Counter(field.verdict for field in document.fields)),
-        "invalid": _invalid(obj),
+        "invalid": (invalid := _invalid(obj)),
+        "refused": None if invalid else _refused(obj),
         "fields": [
             {"path": field.path, "value": field.value, "verdict": field.verdict, "note": field.note}
             for field in document.fields
@@ -63,6 +66,21 @@ def _invalid(obj: dict[str, Any]) -> str | None:
     return None
 
 
+def _refused(obj: dict[str, Any]) -> str | None:
+    """Why a valid service would not run on this machine at all; None if it would."""
+    if by_kind(obj.get("apiVersion"), obj.get("kind")) is not INFERENCE_SERVICE:
+        return None
+    planned = template.plan(defaulting.default(obj))
+    if isinstance(planned, template.Refusal):
+        return planned.message
+    try:
+        for source in planned.sources:
+            fetch.check_uri(source.uri)
+    except Error as error:
+        return error.message
+    return None
+
+
 def _print(entry: dict[str, Any]) -> None:
     title = f"{entry['kind']} {entry['name']}" if entry["kind"] else "unreadable document"
     output.out.print(f"[bold]{title}[/] ({entry['source']}, line {entry['line']})")
@@ -72,6 +90,9 @@ def _print(entry: dict[str, Any]) -> None:
     if entry["invalid"]:
         output.out.print("[red]invalid:[/]", end=" ")
         output.out.print(entry["invalid"], markup=False)
+    elif entry["refused"]:
+        output.out.print("[red]will not run here:[/]", end=" ")
+        output.out.print(entry["refused"], markup=False)
     output.out.print()
 
 
