@@ -12,8 +12,9 @@ import msgspec
 
 from colonnade.cli import output
 from colonnade.cli.exits import CommandFailed, Unreachable
-from colonnade.cli.state import Endpoints, Target, endpoints, pass_target
+from colonnade.cli.state import Target, endpoints, pass_target
 from colonnade.cli.targets import namespace_option
+from colonnade.control.layout import Endpoints, Layout
 from colonnade.errors import Error, InvalidInput
 
 Protocol = Literal["v1", "v2", "grpc"]
@@ -144,7 +145,7 @@ def _refusal(answer: httpx.Response, name: str) -> str:
 def _credentials(target: Target) -> dict[str, str]:
     """The platform's own token: the gateway asks for one wherever it is bound beyond loopback."""
     try:
-        return {"Authorization": f"Bearer {(target.state_dir / 'token').read_text().strip()}"}
+        return {"Authorization": f"Bearer {Layout(target.state_dir).token.read_text().strip()}"}
     except OSError:
         return {}
 

@@ -20,7 +20,8 @@ from colonnade.cli.state import Target, endpoints
 from colonnade.cli.targets import kind_named, pods_of
 from colonnade.cli.up import port, start
 from colonnade.cli.why import look, show
-from colonnade.control.plane import Endpoints, Settings
+from colonnade.control.layout import Endpoints
+from colonnade.control.plane import Settings
 from colonnade.errors import Error
 from colonnade.runtimes import catalogue
 

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from colonnade.cli.exits import Unreachable
+from colonnade.control.layout import Endpoints, Layout
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,10 @@ class Target:
     @property
     def kubeconfig(self) -> Path:
         """The file named on the command line, else the one that the platform wrote."""
-        return self.kubeconfig_path or self.state_dir / "kubeconfig"
+        return self.kubeconfig_path or Layout(self.state_dir).kubeconfig
 
 
 pass_target = click.make_pass_decorator(Target)
-
-
-class Endpoints(msgspec.Struct, frozen=True):
-    """Addresses of a running platform, as `endpoints.json` lists them."""
-
-    http: str
-    grpc: str
-    api: str
 
 
 def default_state_dir() -> Path:
@@ -51,11 +44,11 @@ def endpoints(state_dir: Path) -> Endpoints:
         CommandFailed: none runs there.
     """
     try:
-        return msgspec.json.decode((state_dir / "endpoints.json").read_bytes(), type=Endpoints)
+        return msgspec.json.decode(Layout(state_dir).endpoints.read_bytes(), type=Endpoints)
     except (FileNotFoundError, NotADirectoryError):
         raise Unreachable(
             f"no platform runs on {state_dir}: start one with `colonnade up`, "
             "or name another state folder with --state-dir"
         ) from None
     except (OSError, msgspec.MsgspecError) as error:
-        raise Unreachable(f"{state_dir / 'endpoints.json'} cannot be read: {error}") from None
+        raise Unreachable(f"{Layout(state_dir).endpoints} cannot be read: {error}") from None

@@ -11,7 +11,8 @@ from colonnade import defaults
 from colonnade.cli.exits import CommandFailed
 from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.state import Target, pass_target
-from colonnade.control.plane import Endpoints, Settings, run
+from colonnade.control.layout import Endpoints
+from colonnade.control.plane import Settings, run
 from colonnade.errors import Error
 from colonnade.observe import logs
 

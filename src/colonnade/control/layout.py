@@ -9,10 +9,20 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from colonnade import errors
 
 _SOCKET_PATH_BYTES = 100  # of the kernel's 107, less what the gateway appends
 _LONGEST_SOCKET = "gateway.sock.grpc"
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """The addresses of a running platform, as `endpoints.json` holds them."""
+
+    http: str
+    grpc: str
+    api: str
 
 
 @dataclass(frozen=True)

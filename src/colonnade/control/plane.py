@@ -28,7 +28,7 @@ from colonnade.control.events import Events
 from colonnade.control.fetching import Fetcher
 from colonnade.control.gateway_process import RUN, GatewayProcess, Listen
 from colonnade.control.inferenceservices import RESOURCE, InferenceServices, fetch_into
-from colonnade.control.layout import Layout
+from colonnade.control.layout import Endpoints, Layout
 from colonnade.control.objects import Ref
 from colonnade.control.pods import Pods
 from colonnade.control.router import GROUP, Router
@@ -38,6 +38,7 @@ from colonnade.control.workqueue import Key
 from colonnade.net import HttpServer, Limits
 from colonnade.platforms.local import LocalPlatform
 from colonnade.security import certificates, files, tokens
+from colonnade.wire.failures import kubernetes_status
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +67,6 @@ class Settings:
     domain: str = defaults.DOMAIN
     manifests: tuple[dict[str, Any], ...] = ()
     grace: float = defaults.GRACE_PERIOD
-
-
-class Endpoints(msgspec.Struct, frozen=True):
-    """The addresses of a running platform, as `endpoints.json` holds them."""
-
-    http: str
-    grpc: str
-    api: str
 
 
 async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None:
@@ -196,6 +189,7 @@ class _Plane:
             limits=Limits(body_bytes=defaults.MAX_API_BODY_BYTES),
             ssl=certificates.server_context(found),
             ssl_optional=_loopback(settings.host),
+            refusal=lambda error: (msgspec.json.encode(kubernetes_status(error)), b"application/json"),
         )
         try:
             self._api_port = await server.listen_tcp(settings.host, settings.api_port)
