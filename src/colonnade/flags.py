@@ -2,7 +2,7 @@
 
 It lies below every room because two must agree on it: the server reads its command line by it, and `colonnade check`
 tells from it what becomes of a manifest's `args`. KServe's spellings (`--model_name`) are the same flags. Source of
-KServe's names: reference section 3.2, "ModelServer flags".
+KServe's names: its `ModelServer`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Takes each HTTP request: who is it for, may it pass, and on to a replica.
 
-Callbacks only: a request makes one `Forward` and no task or future (reference performance.md: a hop costs 14 us; a task
+Callbacks only: a request makes one `Forward` and no task or future (a hop costs some 14 us; a task
 alone would add a quarter). What happens to one request after that is in `forward`.
 """
 

@@ -1,7 +1,7 @@
 """Is the replica ready, is it alive? Its own protocol is asked, not its port.
 
-An open port says that a process listens; KServe's TCP probe therefore calls a server ready that still loads its model
-(reference section 1.5). What to ask is in the `Probe`, what an answer means and when to ask again are pure functions
+An open port says that a process listens; KServe's TCP probe therefore calls a server ready that still loads its model.
+ What to ask is in the `Probe`, what an answer means and when to ask again are pure functions
 here, and `ask` is the thin shell that carries one question.
 """
 

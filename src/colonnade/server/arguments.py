@@ -2,7 +2,7 @@
 
 The spellings of KServe's servers (`--model_name`, `--http_port`, `--model_dir`) mean the same as ours, so that the
 arguments of a ServingRuntime manifest start this server unchanged: `colonnade.flags` says of each flag of KServe's what
-it does here. Source of the names and defaults: reference section 3.2, "ModelServer flags".
+it does here. Source of the names and defaults: KServe's `ModelServer`.
 """
 
 from __future__ import annotations

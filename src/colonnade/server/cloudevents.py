@@ -2,7 +2,7 @@
 
 Binary mode carries the attributes as `ce-*` headers and the data as the body; structured mode carries both in one JSON
 document. Sources: CloudEvents HTTP Protocol Binding 1.0.2 sections 3.1 and 3.2; the attributes of the answer and the
-environment variables CE_MERGE, CE_TYPE and CE_SOURCE are KServe's (reference section 2.1).
+environment variables CE_MERGE, CE_TYPE and CE_SOURCE are KServe's.
 """
 
 from __future__ import annotations

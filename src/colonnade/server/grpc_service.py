@@ -1,6 +1,6 @@
 """The Open Inference Protocol over gRPC: all eight methods, with health and reflection beside them.
 
-Source of the messages and status codes: reference section 2.3. `grpc.aio` runs each call as a task, so an inference is
+Source of the messages: the Open Inference Protocol; of the status codes: KServe. `grpc.aio` runs each call as a task, so an inference is
 a coroutine here, over the same execution that HTTP uses with callbacks.
 """
 

@@ -1,4 +1,4 @@
-"""What a replica counts, under KServe's names where KServe has one (reference section 1.14)."""
+"""What a replica counts, under KServe's names where KServe has one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """KServe's V1 over HTTP: predict and explain, as plain JSON, as CloudEvents, or as a stream of parts.
 
-Sources: reference sections 2.1 and 3.1. What a model returns is answered as it is: a dictionary as JSON, bytes and text
+Source: KServe. What a model returns is answered as it is: a dictionary as JSON, bytes and text
 as themselves, an async iterator part by part as it comes.
 """
 

@@ -1,4 +1,4 @@
-"""Open Inference Protocol V2 over gRPC: protobuf messages to requests and back (reference section 2.3).
+"""Open Inference Protocol V2 over gRPC: protobuf messages to requests and back.
 
 A tensor comes as typed `contents` or, for all tensors at once, as `raw_input_contents`. An answer goes back in the form
 that the request had; FP16 has no typed form, so an answer with an FP16 tensor is raw for all of them.

@@ -1,4 +1,4 @@
-"""KServe's V1 protocol: a JSON object in, a JSON object out (reference section 2.1).
+"""KServe's V1 protocol: a JSON object in, a JSON object out.
 
 A request is `{"instances": [...]}` or `{"inputs": [...]}`; an object with neither goes to the model unchecked. An
 answer is whatever the model returned, so the encoder takes numpy values, bytes and data frames at any depth.

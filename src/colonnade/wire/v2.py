@@ -1,4 +1,4 @@
-"""Open Inference Protocol V2 over HTTP: JSON, and the binary tensor data extension (reference section 2.2).
+"""Open Inference Protocol V2 over HTTP: JSON, and the binary tensor data extension.
 
 The body is decoded in one pass into typed structs; only a body that fails this is looked at again, by `v2faults`, to
 say what is wrong with it in the protocol's own words. With a JSON header length the body is JSON and then raw tensors
