@@ -1,7 +1,7 @@
 """The Open Inference Protocol over gRPC: all eight methods, with health and reflection beside them.
 
-Source of the messages: the Open Inference Protocol; of the status codes: KServe. `grpc.aio` runs each call as a task, so an inference is
-a coroutine here, over the same execution that HTTP uses with callbacks.
+Sources: the Open Inference Protocol (messages), KServe (status codes). `grpc.aio` runs each call as a task, so an
+inference is a coroutine here, over the same execution that HTTP uses with callbacks.
 """
 
 from __future__ import annotations

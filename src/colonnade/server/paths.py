@@ -1,8 +1,8 @@
 """What a URL path asks for: a pure parser of every route that a replica has.
 
 The hot routes are found in a dictionary of raw path bytes before this parser is asked (see `routes`), so it may take
-its time: it decodes percent-encoding segment by segment, so that a model's name may hold any character. Sources: KServe's
-V1, the Open Inference Protocol (V2), and Triton's model repository extension.
+its time: it decodes percent-encoding segment by segment, so that a model's name may hold any character. Sources:
+KServe's V1, the Open Inference Protocol (V2), and Triton's model repository extension.
 """
 
 from __future__ import annotations
