@@ -38,6 +38,12 @@ def test_without_a_platform_the_exit_code_is_3_and_says_what_to_do(tmp_path: Pat
     assert "colonnade up" in result.output
 
 
+def test_a_grace_period_has_no_sign(tmp_path: Path) -> None:
+    result = run(tmp_path / "state", "up", "--grace", "-1")
+    assert (result.exit_code, "--grace" in result.output) == (2, True)
+    assert not (tmp_path / "state").exists()
+
+
 def test_check_gives_each_field_a_verdict(tmp_path: Path) -> None:
     result = run(tmp_path, "check", "-f", "-", "-o", "json", data=ISVC)
     assert result.exit_code == 0, result.output

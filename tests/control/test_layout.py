@@ -28,6 +28,13 @@ def test_folders_are_private(tmp_path: Path) -> None:
     assert [path.stat().st_mode & 0o777 for path in (layout.root, layout.run)] == [0o700, 0o700]
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (Path("/proc/x"), tmp_path / "file", tmp_path / "file" / "state"):
+        with pytest.raises(errors.Forbidden, match=f"{root} cannot be made: .*--state-dir"):
+            Layout(root).create()
+
+
 def test_a_socket_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "state")
     layout.root.mkdir()

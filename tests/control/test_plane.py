@@ -122,7 +122,8 @@ def test_what_fails_says_why(plane: Plane, tmp_path: Path) -> None:
     assert plane.condition("format")["status"] == "False"
     response = httpx.post(f"{plane.http}/serving/default/crash/v1/models/crash:predict", json={})
     assert response.status_code == 503
-    assert "last word" in response.text
+    assert "ended with exit code 7 (RuntimeUnhealthy); `colonnade why crash -n default` says more" in response.text
+    assert "last word" not in response.text
 
 
 def test_a_second_control_plane_is_refused_with_the_pid(plane: Plane) -> None:

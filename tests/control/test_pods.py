@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
+from colonnade.control import template
 from colonnade.control.events import Events
 from colonnade.control.objects import Ref
 from colonnade.control.pods import Pods
+from colonnade.control.revisions import Revision
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
 from colonnade.platforms.local import LocalPlatform
+
+from .kserve_objects import isvc
 
 KEY = Key("ns", "p")
 REF = Ref("", "pods", *KEY)
@@ -49,6 +53,10 @@ class House:
                     return
                 await asyncio.sleep(min(again or 0.02, 0.02))
 
+    def output(self) -> str:
+        path = self.platform.log_paths(str(KEY)).current
+        return path.read_text() if path.exists() else ""
+
     def reasons(self) -> set[str]:
         return {event["reason"] for event in self.store.list("", "events")[0]}
 
@@ -67,6 +75,51 @@ async def test_one_that_never_gets_ready_is_ended_and_started_again(tmp_path: Pa
     await house.until(lambda: house.container()["restartCount"] == 1)
     assert "Unhealthy" in house.reasons()
     assert house.container()["lastState"]["terminated"]["signal"] == 15
+    house.store.close()
+
+
+async def test_a_model_that_is_one_file_lies_in_a_folder_of_its_own(tmp_path: Path, platform: LocalPlatform) -> None:
+    model = tmp_path / "elsewhere" / "model.joblib"
+    model.parent.mkdir()
+    model.write_text("weights")
+    containers = [
+        {"name": "c", "env": [{"name": "STORAGE_URI", "value": "/m"}], "args": ["/mnt/models/model.joblib"]}
+        | {"command": ["sh", "-c", 'cat "$0"; ls "$MODEL_DIR"; sleep 60']}
+    ]
+    service = isvc({"containers": containers})
+    plan = template.plan(service)
+    assert isinstance(plan, template.Plan)
+    pod = template.named(template.pod(service, plan, Revision(1, "x"), {"/m": model}), "p")
+    house = House(tmp_path, platform)
+    house.store.create(REF, pod)
+    await house.until(lambda: "model.joblib\n" in house.output())
+    assert house.output() == "weightsmodel.joblib\n"
+    house.store.delete(REF)
+    await house.until(lambda: not platform.folder(str(KEY)).exists())
+    assert model.exists()
+    house.store.close()
+
+
+async def test_what_never_started_leaves_nothing(tmp_path: Path, platform: LocalPlatform) -> None:
+    house = House(tmp_path, platform)
+    house.create("", command=["no-such-program"])
+    await house.until(lambda: platform.folder(str(KEY)).exists())
+    house.store.delete(REF)
+    await house.until(lambda: not platform.folder(str(KEY)).exists())
+    house.store.close()
+
+
+async def test_what_was_deleted_just_before_a_stop_is_swept_at_the_next_start(
+    tmp_path: Path, platform: LocalPlatform
+) -> None:
+    house = House(tmp_path, platform)
+    house.create("import time; time.sleep(60)")
+    await house.until(lambda: platform.get(str(KEY)) is not None)
+    left = platform.folder("ns.gone")
+    left.mkdir()
+    house.pods.refresh()
+    assert not left.exists()
+    assert platform.folder(str(KEY)).exists()
     house.store.close()
 
 

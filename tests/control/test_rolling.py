@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from .running_plane import CONSENT, Plane, python
 
@@ -37,6 +39,27 @@ def test_a_rolling_update_moves_the_traffic_and_a_failing_one_does_not(plane: Pl
     plane.until(lambda: plane.status("roll")["modelStatus"]["transitionStatus"] == "InvalidSpec")
     assert plane.status("roll")["modelStatus"]["lastFailureInfo"]["reason"] == "NoSupportingRuntime"
     assert plane.predict("roll")[0] == "two"
+
+
+def test_what_serves_is_scaled_without_a_second_fetch(
+    planes: Callable[[Path], Plane], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the platform is started anew in another folder, a relative path means nothing any more."""
+    monkeypatch.chdir(model.parent)
+    plane = planes(tmp_path / "state")
+    plane.apply("grows", python(Path(model.name)), **CONSENT)
+    plane.until(lambda: plane.ready("grows"))
+    plane.kill()
+    monkeypatch.chdir(tmp_path)
+    plane = planes(tmp_path / "state")
+    plane.apply("grows", python(Path(model.name), minReplicas=2), **CONSENT)
+    plane.until(lambda: (plane.status("grows")["modelStatus"].get("copies") or {}).get("totalCopies") == 2)
+    plane.until(lambda: plane.ready("grows") and len({plane.predict("grows")[1] for _ in range(8)}) == 2)
+
+    plane.apply("grows", python(Path(model.name), "new", minReplicas=2), **CONSENT)
+    plane.until(lambda: plane.condition("grows").get("status") == "False")
+    assert "failed with message" in plane.condition("grows")["message"]
+    assert plane.predict("grows")[0] == "hello"
 
 
 def test_repeated_rolling_updates_under_load_lose_no_request(plane: Plane, model: Path) -> None:

@@ -12,6 +12,8 @@ from colonnade.gateway.routes import Backend, Route
 
 from .kserve_objects import isvc, pod
 
+SECRET = "password=hunter2 in /srv/model.py"
+FAILED = {"reason": "ModelLoadFailed", "message": SECRET}
 ADDRESSES = {Key("ns", name): (f"unix:/{name}", None) for name in "abc"}
 
 
@@ -61,7 +63,12 @@ def test_the_model_is_the_name_that_replicas_answer_to() -> None:
     ("status", "words"),
     [
         ({}, "its replicas are starting"),
-        ({"modelStatus": {"lastFailureInfo": {"reason": "ModelLoadFailed", "message": "m"}}}, "ModelLoadFailed: m"),
+        ({"modelStatus": {"lastFailureInfo": FAILED}}, "ModelLoadFailed; `colonnade why iris -n ns` says more"),
+        (
+            {"modelStatus": {"lastFailureInfo": {**FAILED, "exitCode": 1, "location": "pod"}}},
+            "replica pod ended with exit code 1 (ModelLoadFailed); `colonnade why iris -n ns` says more",
+        ),
+        ({"conditions": [{"type": "PredictorReady", "status": "False", "message": SECRET}]}, "are starting"),
         ({"conditions": [{"type": "Stopped", "status": "True"}]}, "it is stopped"),
         ({"conditions": [{"type": "PredictorReady", "status": "Unknown", "message": "fetching"}]}, "fetching"),
     ],
@@ -70,6 +77,7 @@ def test_a_503_says_why(status: dict[str, Any], words: str) -> None:
     route = routed(serving("", **status))
     assert not route.ready
     assert words in route.reason
+    assert SECRET not in route.reason
 
 
 def test_all_names_of_a_service() -> None:

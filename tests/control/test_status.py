@@ -34,6 +34,7 @@ ROLLS = seen([pod("a"), pod("b", 2, ready=False)], 2)
 FAILS = seen([pod("a"), crashed("b", 2)], 2)
 CRASHES = seen([crashed("a", reason="Error")])
 NOT_FETCHED = seen([], serving="", failure=Failure("ModelLoadFailed", "no file", "/m", ONE, "t"))
+NOT_SCALED = replace(SERVES, count=2, failure=Failure("ModelLoadFailed", "no file", "/m", ONE, "t"))
 REFUSED = Observation([], 1, None, "", "", refusal=Refusal("NoSupportingRuntime", "no runtime"))
 REFUSED_LATER = Observation(
     [pod("a")], 1, None, "", ONE, routed={ONE}, refusal=Refusal("NoSupportingRuntime", "no runtime")
@@ -51,6 +52,7 @@ STOPPED = Observation([], 1, None, "", "", stopped=True)
         pytest.param(FAILS, "False", "True", "BlockedByFailedLoad", "Loaded", "FailedToLoad", id="new one fails"),
         pytest.param(CRASHES, "False", "False", "BlockedByFailedLoad", "", "FailedToLoad", id="crash loop"),
         pytest.param(NOT_FETCHED, "False", "False", "BlockedByFailedLoad", "", "FailedToLoad", id="fetch failed"),
+        pytest.param(NOT_SCALED, "False", "True", "BlockedByFailedLoad", "Loaded", "FailedToLoad", id="not scaled"),
         pytest.param(REFUSED, "False", "False", "InvalidSpec", "", "FailedToLoad", id="refused"),
         pytest.param(
             REFUSED_LATER, "False", "True", "InvalidSpec", "Loaded", "FailedToLoad", id="refused while serving"
@@ -93,6 +95,13 @@ def test_each_mode_has_its_conditions_and_says_a_failure_twice_at_most(
         "IngressReady",
         "Ready",
     }
+
+
+def test_a_revision_that_cannot_be_scaled_says_why_and_that_it_serves() -> None:
+    found = status(isvc(), NOT_SCALED, PLACE, "t0")
+    message = {each["type"]: each for each in found["conditions"]}["Ready"]["message"]
+    assert message == f"Revision {ONE} failed with message: no file It serves with 1 of 2 replicas."
+    assert found["modelStatus"]["lastFailureInfo"]["message"] == "no file"
 
 
 def test_it_is_ready_once_the_gateway_sends_to_it() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from colonnade.control.podstatus import is_ready
 from colonnade.platforms import process
 
 from .running_plane import CONSENT, MODEL, UP, Plane, python
@@ -107,7 +108,7 @@ def test_a_stop_ends_everything_also_when_the_state_directory_is_gone(
 ) -> None:
     plane = planes(tmp_path / "state")
     plane.apply("echo", python(model, minReplicas=2), **CONSENT)
-    plane.until(lambda: plane.ready("echo"))
+    plane.until(lambda: sum(is_ready(pod) for pod in plane.pods("echo")) == 2)
     shutil.rmtree(plane.state)
     assert plane.stop() == 0
     assert not living(plane.state)

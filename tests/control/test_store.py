@@ -115,10 +115,14 @@ def test_a_dry_run_leaves_nothing_behind(store: Store) -> None:
     heard: list[Change] = []
     store.subscribe(heard.append)
     version = store.version
-    assert store.create(ref("one"), service(a=1), dry_run=True)["metadata"]["uid"]
+    tried = store.create(ref("one"), service(a=1), dry_run=True)["metadata"]
+    assert tried["uid"]
+    assert "resourceVersion" not in tried
     assert store.get(ref("one")) is None
-    store.create(ref("one"), service(a=1))
-    assert store.update(ref("one"), service(a=2), dry_run=True)["spec"] == {"a": 2}
+    made = store.create(ref("one"), service(a=1))
+    changed = store.update(ref("one"), service(a=2), dry_run=True)
+    assert changed["spec"] == {"a": 2}
+    assert changed["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]  # `kubectl diff` shows it
     store.delete(ref("one"), dry_run=True)
     assert store.version == version + 1
     assert [change.type for change in heard] == ["ADDED"]

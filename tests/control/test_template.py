@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ def planned(predictor: dict[str, Any], **metadata: Any) -> Plan:
 
 
 def made(plan: Plan, predictor: dict[str, Any], **models: str) -> dict[str, Any]:
-    pod = template.pod(isvc(predictor), plan, FIRST, "p", {source.uri: "/cache/m" for source in plan.sources} | models)
+    paths = {uri: Path(path) for uri, path in ({source.uri: "/cache/m" for source in plan.sources} | models).items()}
+    pod = template.pod(isvc(predictor), plan, FIRST, paths)
     container: dict[str, Any] = pod["spec"]["containers"][0]
     return container
 
@@ -127,7 +129,7 @@ def test_several_sources_have_their_mounts() -> None:
 
 def test_the_pod_is_found_by_the_labels_of_kserve() -> None:
     predictor = {"sklearn": {"storageUri": "/m"}, "labels": {"team": "a"}, "annotations": {"note": "b"}}
-    pod = template.pod(isvc(predictor), planned(predictor), FIRST, "p", {"/m": "/m"})
+    pod = template.pod(isvc(predictor), planned(predictor), FIRST, {"/m": Path("/m")})
     labels = pod["metadata"]["labels"]
     assert labels["serving.kserve.io/inferenceservice"] == "iris"
     assert (labels["component"], labels["team"], pod["metadata"]["annotations"]["note"]) == ("predictor", "a", "b")

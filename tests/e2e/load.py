@@ -49,3 +49,5 @@ class Load:
                     outcome = type(error).__name__
                 with self._lock:
                     self.outcomes[outcome] += 1
+                if outcome == "ConnectError":
+                    self._stopped.wait(0.02)  # nobody listens: asking on without a pause would only starve the others

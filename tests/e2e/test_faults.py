@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,12 +134,43 @@ def test_stop_loses_no_request_in_flight(tmp_path: Path) -> None:
     assert not product.processes()
 
 
+def test_stop_under_load_loses_no_request(pair: Product) -> None:
+    url = f"{pair.http}/v1/models/iris:predict"
+    assert pair.process is not None
+    with Load(url, BODY, clients=16) as load:
+        more(load, 1000)
+        pair.process.terminate()
+        assert pair.process.wait(timeout=60) == 0
+    print(f"\nstopped: {load.answered} answered, failed {load.failed}")
+    assert set(load.failed) <= {"ConnectError"}  # who comes when nobody listens any more
+    assert not pair.processes()
+
+
 def in_flight(product: Product) -> str:
     """The lines of the gateway's metrics that show a request in flight."""
     lines = httpx.get(f"{product.http}/metrics").text.splitlines()
     return "\n".join(
         line for line in lines if "in_flight" in line and not line.startswith("#") and not line.endswith(" 0")
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "reason"),
+    [
+        (b"POST /apis HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413, "RequestEntityTooLarge"),
+        (b"BROKEN\r\n\r\n", 400, "BadRequest"),
+    ],
+)
+def test_what_the_api_refuses_before_it_reads_it_is_a_status(
+    pair: Product, sent: bytes, code: int, reason: str
+) -> None:
+    port = int(pair.endpoints["api"].rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(sent)
+        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % code)
+    status = json.loads(body)
+    assert (status["kind"], status["code"], status["reason"]) == ("Status", code, reason)
 
 
 def test_a_second_up_on_the_same_state_is_refused_with_the_pid(pair: Product) -> None:

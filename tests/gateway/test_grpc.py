@@ -162,7 +162,7 @@ async def test_errors_come_back_as_they_are(gateway: Running, grpc_serve: Serve)
 @pytest.mark.parametrize(
     ("request_bytes", "code", "text"),
     [
-        (infer("zz"), grpc.StatusCode.NOT_FOUND, "Model with name zz does not exist."),
+        (infer("zz"), grpc.StatusCode.NOT_FOUND, "Model with name zz does not exist. Services here: default/mute"),
         (infer("slow"), grpc.StatusCode.UNAVAILABLE, "Service default/slow is not ready: it loads"),
         (infer("mute"), grpc.StatusCode.UNAVAILABLE, "Service default/mute speaks no gRPC; ask it over HTTP."),
         (b"", grpc.StatusCode.INVALID_ARGUMENT, "names no model"),
@@ -183,6 +183,18 @@ async def test_refusals(gateway: Running, request_bytes: bytes, code: grpc.Statu
             async for _ in client.stream_stream("/foreign.Service/StreamAny")(iter([request_bytes])):
                 pass
         assert caught.value.code() is code
+
+
+@pytest.mark.parametrize("method", ["RepositoryModelLoad", "RepositoryModelUnload"])
+async def test_load_and_unload_are_the_platforms(gateway: Running, grpc_serve: Serve, method: str) -> None:
+    address, upstream = await grpc_serve()
+    gateway.route(iris("unix:/no", grpc=address))
+    async with channel(gateway) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.unary_unary(f"/inference.GRPCInferenceService/{method}")(infer("iris"))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "change the InferenceService" in (caught.value.details() or "")
+    assert not upstream.seen
 
 
 async def test_deadline_and_cancel_reach_the_replica(gateway: Running, grpc_serve: Serve) -> None:

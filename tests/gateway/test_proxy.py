@@ -15,6 +15,8 @@ import uvicorn
 from colonnade.gateway.forward import WHOLE_ANSWER, WHOLE_REQUEST
 from colonnade.gateway.routes import Route
 from colonnade.net import Exchange
+from colonnade.version import __version__
+from colonnade.wire import v2
 
 from .conftest import HOST, Running, Serve, Start, iris, until
 
@@ -231,13 +233,32 @@ async def test_index_and_server_metadata(running: Running, serve: Serve) -> None
     running.route(iris(await serve(echo)), Route("default", "slow", "slow", reason="loads"))
     answer = await running.fetch("POST", "/v2/repository/index", host="x")
     assert json.loads(answer.body) == [
-        {"name": "iris", "state": "READY", "reason": "", "version": ""},
-        {"name": "slow", "state": "UNAVAILABLE", "reason": "loads", "version": ""},
+        {"name": "iris", "state": "READY", "reason": ""},
+        {"name": "slow", "state": "UNAVAILABLE", "reason": "loads"},
     ]
     answer = await running.fetch("POST", "/v2/repository/index", b'{"ready":true}', host="x")
     assert [entry["name"] for entry in json.loads(answer.body)] == ["iris"]
     assert (await running.fetch("POST", "/v2/repository/index", b"[", host="x")).status == 400
-    assert json.loads((await running.fetch("GET", "/v2", host="x")).body)["name"] == "colonnade"
+    told = (await running.fetch("GET", "/v2", host="x")).body
+    assert json.loads(told) == json.loads(v2.server_metadata("colonnade", __version__)), "as a replica does"
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("x", "/v2/repository/models/iris/unload"),
+        (HOST, "/v2/repository/models/iris/load"),
+        ("x", "/serving/default/iris/v2/repository/models/iris/unload/"),
+        (HOST, "/v2/rep%6fsitory/models/iris/unlo%61d"),
+    ],
+)
+async def test_load_and_unload_are_the_platforms(running: Running, serve: Serve, host: str, path: str) -> None:
+    """An unloaded replica leaves the routes, so that no `load` would bring it back."""
+    running.route(iris(await serve(echo)))
+    answer = await running.fetch("POST", path, host=host)
+    assert (answer.status, dict(answer.headers)[b"allow"]) == (405, b"")
+    assert "change the InferenceService" in json.loads(answer.body)["error"]
+    assert (await running.fetch("POST", "/v2/repository/index")).status == 200
 
 
 async def test_token(start: Start, serve: Serve) -> None:

@@ -54,7 +54,7 @@ TABLE = RouteTable(
         (b"[::1]:8080", b"/v1/models/iris:explain", Match(IRIS, b"/v1/models/iris:explain")),
         (b"127.0.0.1", b"/v2/models/wine/infer", Match(WINE, b"/v2/models/wine/infer")),
         (b"127.0.0.1", b"/v2/models/wine/versions/1/infer", Match(WINE, b"/v2/models/wine/versions/1/infer")),
-        (b"127.0.0.1", b"/v2/repository/models/wine/load", Match(WINE, b"/v2/repository/models/wine/load")),
+        (b"127.0.0.1", b"/v2/repository/models/wine/load", Match(WINE, b"/v2/repository/models/wine/load", True)),
         (b"127.0.0.1", b"/v2/models/a%20b%2Fc/infer", Match(SPACED, b"/v2/models/a%20b%2Fc/infer")),
         # Nothing.
         (b"127.0.0.1", b"/v1/models/shared:predict", None),

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from colonnade import InferenceError, InferRequest, InferResponse, InvalidInput, Model, Tensor, TensorSpec
-from colonnade.errors import NotImplementedByModel
-from colonnade.model.binding import BoundModel, bind
+from colonnade.errors import LoadFailed, NotImplementedByModel
+from colonnade.model.binding import BoundModel, bind, require_predict
 
 
 def request(*arrays: Any, names: str = "abcdef", **fields: Any) -> InferRequest:
@@ -331,10 +331,7 @@ BAD_RESULTS = [
         Returns([object()]),
         'Output "output-0" holds elements that are neither numbers, text nor bytes; return an array of one type',
     ),
-    (
-        Returns(None),
-        'Output "output-0" holds elements that are neither numbers, text nor bytes; return an array of one type',
-    ),
+    (Returns(None), "predict returned None; return the answer"),
     (Returns({1: [1]}), "The model's outputs must be named by text"),
     (Returns(np.array([1.5]), Z), 'Output "z" is FP64, but the model declares INT64'),
     (
@@ -349,6 +346,28 @@ def test_what_tensors_cannot_carry_is_an_inference_error(model: Model, message: 
     with pytest.raises(InferenceError) as caught:
         v2(model, [1])
     assert caught.value.message == message
+
+
+def test_no_result_is_an_error_in_v1_too_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InferenceError, match="predict returned None"):
+        bind(Returns(None)).predict_v1({"instances": [1]})
+    assert "predict returned None" in caplog.text
+
+
+class Misspelt(Model):
+    def predit(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+
+def test_a_model_without_predict_is_refused_with_the_fix() -> None:
+    with pytest.raises(
+        LoadFailed, match=r"test_binding.py: class Misspelt defines no predict\(\); it has 'predit'; ren"
+    ):
+        require_predict(Misspelt("m"))
+    late = Misspelt("m")
+    late.predict = late.predit  # type: ignore[method-assign]
+    require_predict(late)
+    require_predict(Returns(None))
 
 
 ARRAY = np.array([1, 2])

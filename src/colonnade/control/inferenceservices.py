@@ -16,7 +16,7 @@ from colonnade.control import revisions, rollout, routing, status, template
 from colonnade.control.events import Events
 from colonnade.control.fetching import Fetched, Fetcher, FetchFailed
 from colonnade.control.objects import Ref, timestamp, utcnow
-from colonnade.control.podstatus import moment
+from colonnade.control.podstatus import is_ready, moment
 from colonnade.control.router import GROUP, Router
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
@@ -88,11 +88,14 @@ class InferenceServices:
         decision = rollout.decide(pods, name, serving, count)
         failure, fetching, again = None, False, None
         if decision.create:
-            models, failure, again = self._models(key, revision, plan)
-            fetching = models is None and failure is None
-            if models is not None:
+            sample = next((pod for pod in pods if revisions.of_pod(pod) == name and is_ready(pod)), None)
+            if sample is None:
+                models, failure, again = self._models(key, revision, plan)
+                fetching = models is None and failure is None
+                sample = None if models is None else template.pod(isvc, plan, revision, models)
+            if sample is not None:  # all pods of a revision are alike: where one serves, no second fetch may fail
                 for _ in range(decision.create):
-                    self._create(isvc, plan, revision, models)
+                    self._create(isvc, template.named(sample, revisions.pod_name(key.name, revision)))
                 pods = self._pods(key, isvc)
         active = _remaining(pods, decision)
         seen = status.Observation(
@@ -116,9 +119,9 @@ class InferenceServices:
 
     def _models(
         self, key: Key, revision: revisions.Revision, plan: template.Plan
-    ) -> tuple[dict[str, str] | None, status.Failure | None, float | None]:
+    ) -> tuple[dict[str, Path] | None, status.Failure | None, float | None]:
         """(local path by URI if all are there, why not if one failed, seconds until the next attempt)."""
-        paths: dict[str, str] = {}
+        paths: dict[str, Path] = {}
         for source in plan.sources:
             outcome = self._fetcher.ask(str(key), revision.number, source.uri, lambda: self._look(key))
             if isinstance(outcome, FetchFailed):
@@ -128,14 +131,11 @@ class InferenceServices:
                 return None, failure, max(0.05, outcome.at + outcome.retry_in - time.time())
             if not isinstance(outcome, Fetched):
                 return None, None, None
-            paths[source.uri] = str(outcome.path)
+            paths[source.uri] = outcome.path
         return paths, None, None
 
-    def _create(
-        self, isvc: dict[str, Any], plan: template.Plan, revision: revisions.Revision, models: dict[str, str]
-    ) -> None:
-        name = revisions.pod_name(isvc["metadata"]["name"], revision)
-        pod = template.pod(isvc, plan, revision, name, models)
+    def _create(self, isvc: dict[str, Any], pod: dict[str, Any]) -> None:
+        name = pod["metadata"]["name"]
         self._store.create(Ref("", "pods", isvc["metadata"]["namespace"], name), pod)
         self._events.record(isvc, "SuccessfulCreate", f"Created pod: {name}")
 

@@ -84,10 +84,16 @@ class Layout:
         """Make the folders, for this user only.
 
         Raises:
-            errors.Forbidden: the folder of the sockets belongs to somebody else.
+            errors.Forbidden: a folder cannot be made, or that of the sockets belongs to somebody else.
         """
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.run.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.run.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise errors.Forbidden(
+                f"The state folder {self.root} cannot be made: {error.filename}: {error.strerror}. "
+                "Name a folder that you may write to with --state-dir."
+            ) from error
         found = self.run.lstat()
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             raise errors.Forbidden(f"{self.run} is not a folder of this user; use a shorter --state-dir.")

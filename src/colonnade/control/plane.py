@@ -22,7 +22,7 @@ import msgspec
 from colonnade import defaults, errors
 from colonnade.control import kubeconfig, lock, revisions
 from colonnade.control.api.app import api
-from colonnade.control.applying import apply
+from colonnade.control.applying import apply_all
 from colonnade.control.controller import Controller
 from colonnade.control.events import Events
 from colonnade.control.fetching import Fetcher
@@ -117,8 +117,7 @@ class _Plane:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         try:
-            for manifest in self._settings.manifests:  # a refusal must come before anything is started
-                apply(self._store, manifest, dry_run=True)
+            apply_all(self._store, self._settings.manifests, dry_run=True)  # refused before anything is started
             await self._serve(ready)
         except BaseException:
             if self._up or self._gateway.adopted:
@@ -145,8 +144,7 @@ class _Plane:
             self._store, self._events, self._fetcher, self._router, place, lambda key: self._services.look(key)
         )
         self._services = Controller("inferenceservices", services.reconcile)
-        for manifest in settings.manifests:
-            apply(self._store, manifest)
+        apply_all(self._store, settings.manifests)
         self._pods.refresh()
         for key in list(services.keys()):
             await services.reconcile(key)

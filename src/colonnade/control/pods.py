@@ -24,6 +24,7 @@ from colonnade.platforms.records import TERMINATION
 
 log = logging.getLogger(__name__)
 
+MODELS = "models"  # in a replica's folder: models that are single files
 HEALTHY_AFTER = 60.0  # seconds of readiness after which earlier crashes are forgotten
 
 
@@ -66,8 +67,13 @@ class Pods:
         return found | {Key(state.spec.namespace, state.spec.name) for state in self._platform.list()}
 
     def refresh(self) -> None:
-        """Write down at once which pods are ready: after a restart the store remembers those of another time."""
-        for key in self.keys():
+        """Write down at once which pods are ready: after a restart the store remembers those of another time.
+
+        And remove what replicas left whose pods were deleted when nobody had the time to.
+        """
+        keys = list(self.keys())
+        self._platform.sweep(str(key) for key in keys)
+        for key in keys:
             pod, state = self._store.get(Ref("", "pods", *key)), self._platform.get(str(key))
             if pod is not None:
                 self._write(key, pod, state if state is not None and state.running else None, None, "")
@@ -87,11 +93,10 @@ class Pods:
 
     async def _remove(self, key: Key, state: ReplicaState | None) -> None:
         self._trouble.pop(key, None)
-        if state is None:
-            return
         await self._platform.stop(str(key))
-        await self._platform.forget(str(key))
-        _remove_sockets(state)
+        await self._platform.forget(str(key))  # one that never started has left files too
+        if state is not None:
+            _remove_sockets(state)
 
     async def _tend(self, key: Key, pod: dict[str, Any], state: ReplicaState) -> float | None:
         """The process runs: report it, and end it if it is stuck or takes too long to become ready."""
@@ -144,6 +149,7 @@ class Pods:
 
     async def _start(self, key: Key, pod: dict[str, Any], *, restarted: bool) -> float | None:
         place = self._place(key, pod)
+        _link(replica.model_links(pod, Path(place.models)))
         try:
             spec = replica.spec_of(pod, place, lambda resource, name: self._data(resource, key.namespace, name))
             await self._platform.start(spec)
@@ -185,8 +191,8 @@ class Pods:
     def _place(self, key: Key, pod: dict[str, Any]) -> replica.Place:
         http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
         taken = {int(state.spec.http.rpartition(":")[2]) for state in self._platform.list() if _on_port(state)}
-        termination = self._platform.folder(str(key)) / TERMINATION
-        return replica.Place(http, grpc, free_port(taken), str(termination))
+        folder = self._platform.folder(str(key))
+        return replica.Place(http, grpc, free_port(taken), str(folder / TERMINATION), str(folder / MODELS))
 
     def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
         found = self._store.get(Ref("", resource, namespace, name))
@@ -228,6 +234,13 @@ def _remove_sockets(state: ReplicaState) -> None:
     for address in (state.spec.http, state.spec.grpc):
         if address and address.startswith("unix:"):
             Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+
+
+def _link(links: Mapping[Path, Path]) -> None:
+    for link, file in links.items():
+        link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(file)
 
 
 def _on_port(state: ReplicaState) -> bool:

@@ -6,6 +6,7 @@ The rules are the kubelet's: variables in order, `$(NAME)` expanded where NAME i
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -32,19 +33,28 @@ class Misconfigured(Exception):
 class Place(NamedTuple):
     """Where a replica shall listen and leave word.
 
-    `port` is a free loopback port; used if the pod's transport is not `socket`.
+    `port` is a free loopback port; used if the pod's transport is not `socket`. `models` is the
+    folder of `model_links`.
     """
 
     socket: str
     grpc_socket: str
     port: int
     termination: str
+    models: str = ""
 
 
 def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
     """Paths of a pod's HTTP and gRPC sockets: short, as a Unix socket's path has 107 bytes at most, and its own."""
     short = hashlib.sha256(f"{namespace}/{name}/{uid}".encode()).hexdigest()[:8]
     return str(run / f"{short}.sock"), str(run / f"{short}.grpc")
+
+
+def model_links(pod: dict[str, Any], folder: Path) -> dict[Path, Path]:
+    """The links that give a pod its single-file models in folders of their own: link to file, below `folder`."""
+    listed = (pod["metadata"].get("annotations") or {}).get(template.FILES_ANNOTATION, "[]")
+    files = [Path(path) for path in json.loads(listed)]
+    return {folder / str(number) / file.name: file for number, file in enumerate(files)}
 
 
 def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
@@ -77,6 +87,7 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
 
 def _given(place: Place, transport: str) -> dict[str, str]:
     given = {template.TERMINATION_VARIABLE: place.termination, template.PYTHON_VARIABLE: sys.executable}
+    given |= {template.MODELS_VARIABLE: place.models} if place.models else {}
     if transport == "socket":
         return given | {template.SOCKET_VARIABLE: place.socket, template.GRPC_SOCKET_VARIABLE: place.grpc_socket}
     return given | {"PORT": str(place.port)}

@@ -14,7 +14,7 @@ from colonnade.gateway.routes import Backend, Route, RouteTable
 def hosts(name: str, namespace: str, domain: str) -> tuple[str, ...]:
     """All host names of a service: Standard and Knative form, of the service and of its predictor, and in-cluster.
 
-    The first one is that of Standard mode, which is the default here (reference section 1.1, "Addressing").
+    The first one is that of Standard mode, which is the default here.
     """
     found = []
     for label in (name, f"{name}-predictor"):
@@ -75,12 +75,21 @@ def _route(
 
 
 def reason(isvc: dict[str, Any]) -> str:
-    """Why a service has no replica to ask, for the caller of a 503."""
+    """Why a service has no replica to ask, for the caller of a 503.
+
+    That may be anybody, so of a failure only its reason and the exit code are told; its message may quote the log or
+    name paths, and is for whoever may read the service.
+    """
     status = isvc.get("status") or {}
     found = {condition["type"]: condition for condition in status.get("conditions") or []}
     if found.get("Stopped", {}).get("status") == "True":
         return "it is stopped (annotation serving.kserve.io/stop)"
     failure = (status.get("modelStatus") or {}).get("lastFailureInfo")
     if failure:
-        return f"{failure.get('reason', '')}: {failure.get('message', '')}"
-    return str(found.get("PredictorReady", {}).get("message") or "its replicas are starting")
+        metadata, cause = isvc["metadata"], failure.get("reason") or "failed"
+        told = f"`colonnade why {metadata['name']} -n {metadata['namespace']}` says more"
+        if failure.get("exitCode") is None:
+            return f"{cause}; {told}"
+        return f"replica {failure.get('location')} ended with exit code {failure['exitCode']} ({cause}); {told}"
+    waits = found.get("PredictorReady", {})
+    return str((waits.get("status") == "Unknown" and waits.get("message")) or "its replicas are starting")

@@ -1,6 +1,6 @@
 """The status of an InferenceService, as KServe's controller writes it. Pure.
 
-Shape, condition types and values are those of reference section 1.1; reasons of conditions are Knative's where it has
+Shape, condition types and values are KServe's; reasons of conditions are Knative's where it has
 one. A condition's `lastTransitionTime` moves only when its status does.
 """
 
@@ -144,12 +144,12 @@ def _latest(seen: Observation, failure: Failure | None) -> tuple[str, str, str]:
         return "False", seen.refusal.reason, seen.refusal.message + keeps
     wanted = seen.wanted
     ready = sum(is_ready(pod) for pod in seen.pods if revisions.of_pod(pod) == wanted)
-    if seen.serving == wanted and ready:
+    if seen.serving == wanted and ready and seen.failure is None:
         if wanted in seen.routed:
             return "True", "", ""
         return "Unknown", "RevisionMissing", f"Revision {wanted} is ready; the gateway is being told to send to it."
     if failure is not None:
-        elsewhere = keeps if seen.serving != wanted else ""
+        elsewhere = keeps if seen.serving != wanted else f" It serves with {ready} of {seen.count} replicas."
         return "False", "RevisionFailed", f"Revision {wanted} failed with message: {failure.message}{elsewhere}"
     if seen.fetching:
         return "Unknown", "ModelFetching", f"Revision {wanted} waits for its model to be fetched."
@@ -186,7 +186,7 @@ def _model_status(seen: Observation, failure: Failure | None, now: str, old: dic
     ready = [pod for pod in seen.pods if is_ready(pod)]
     loaded = any(revisions.of_pod(pod) == seen.serving for pod in ready) and bool(seen.serving)
     fresh = [pod for pod in seen.pods if revisions.of_pod(pod) == wanted]
-    up = bool(wanted) and seen.serving == wanted and any(is_ready(pod) for pod in fresh)
+    up = bool(wanted) and seen.serving == wanted and any(is_ready(pod) for pod in fresh) and seen.failure is None
     states = {"activeModelState": "Loaded"} if loaded else {"activeModelState": ""}
     if seen.refusal is not None:
         transition, target = "InvalidSpec", "FailedToLoad"

@@ -207,20 +207,27 @@ class Store:
     # Writing
 
     def create(self, ref: Ref, obj: Object, *, dry_run: bool = False) -> Object:
-        """Adds an object: sets uid, creationTimestamp, resourceVersion and generation 1. Raises AlreadyExists."""
+        """Adds an object: sets uid, creationTimestamp, resourceVersion and generation 1. Raises AlreadyExists.
+
+        A dry run's object has no resourceVersion, since no version of it exists.
+        """
         with self._write(dry_run):
             if self.get(ref) is not None:
                 raise AlreadyExists(f'{ref.qualified} "{ref.name}" already exists')
             version = self._version + 1
             change = Change("ADDED", version, ref, created(ref, obj, version, self._now()))
             self._append(change)
-        return decode(encode(change.object))
+        made = decode(encode(change.object))
+        if dry_run:
+            del made["metadata"]["resourceVersion"]
+        return made
 
     def update(self, ref: Ref, obj: Object, *, status: bool = False, dry_run: bool = False) -> Object:
         """Replaces an object, or with `status` only its `.status`; without it the stored `.status` stays.
 
         A `metadata.resourceVersion` or `uid` in `obj` must be the stored one, else Conflict. A write that changes
-        nothing is acknowledged with the old version. `generation` rises if more than metadata and status changed.
+        nothing, or is a dry run, is acknowledged with the old version. `generation` rises if more than metadata and
+        status changed.
         """
         with self._write(dry_run):
             stored = self._expect(ref, metadata_of(obj).get("uid"), metadata_of(obj).get("resourceVersion"))
@@ -233,7 +240,10 @@ class Store:
             changed["metadata"]["resourceVersion"] = str(self._version + 1)
             change = Change("MODIFIED", self._version + 1, ref, decode(encode(changed)), previous)
             self._append(change)
-        return decode(encode(change.object))
+        made = decode(encode(change.object))
+        if dry_run:
+            made["metadata"]["resourceVersion"] = str(previous)
+        return made
 
     def delete(self, ref: Ref, *, uid: str | None = None, version: str | None = None, dry_run: bool = False) -> Object:
         """Removes an object and returns its last state. `uid` and `version` are preconditions (Conflict)."""

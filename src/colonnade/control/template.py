@@ -7,8 +7,10 @@ name them as variables (`$(COLONNADE_SOCKET)`) and `replica` expands them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from colonnade import defaults
@@ -17,13 +19,15 @@ from colonnade.resources import served
 from colonnade.runtimes import catalogue
 from colonnade.runtimes.catalogue import RuntimeEntry
 
-MODEL_MOUNT = "/mnt/models"  # where KServe puts the artefact (reference section 1.3)
+MODEL_MOUNT = "/mnt/models"  # where KServe puts the artefact
 CONTAINER = "kserve-container"
 PYTHON_VARIABLE = "COLONNADE_PYTHON"  # the interpreter of the control plane that starts the process
 SOCKET_VARIABLE = "COLONNADE_SOCKET"
 GRPC_SOCKET_VARIABLE = "COLONNADE_GRPC_SOCKET"
+MODELS_VARIABLE = "COLONNADE_MODELS"  # a folder with one folder for each of `FILES_ANNOTATION`
 TERMINATION_VARIABLE = "COLONNADE_TERMINATION_FILE"
 TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # `socket`: Unix sockets; `port`: HTTP on $PORT; `h2c`: gRPC on $PORT
+FILES_ANNOTATION = "colonnade.dev/model-files"  # JSON: models that are single files and are expected in a folder
 MODEL_ANNOTATION = "colonnade.dev/model"  # the model name that the replica answers to
 
 _ADDRESS_FLAGS = frozenset(
@@ -32,7 +36,7 @@ _ADDRESS_FLAGS = frozenset(
 
 
 class Refusal(NamedTuple):
-    """Why a valid manifest cannot run here. `reason` is one of KServe's failure reasons (reference section 1.1)."""
+    """Why a valid manifest cannot run here. `reason` is one of KServe's failure reasons."""
 
     reason: str
     message: str
@@ -96,12 +100,27 @@ def plan(isvc: dict[str, Any]) -> Plan | Refusal:
 
 
 def pod(
-    isvc: dict[str, Any], plan: Plan, revision: revisions.Revision, name: str, models: Mapping[str, str]
+    isvc: dict[str, Any],
+    plan: Plan,
+    revision: revisions.Revision,
+    models: Mapping[str, Path],
+    is_file: Callable[[Path], bool] = Path.is_file,
 ) -> dict[str, Any]:
-    """The Pod of one replica. `models` gives the local path of each source's URI."""
+    """The Pod of a replica, yet without a name. `models` gives the local path of each source's URI.
+
+    A mount stands for a folder, as in KServe, also where the model is one file (`is_file`): `replica` makes a folder
+    that holds it. Only the built-in server takes the file itself.
+    """
     service, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
     predictor = isvc["spec"]["predictor"]
-    mounts = {source.mount: models[source.uri] for source in plan.sources}
+    mounts: dict[str, str] = {}
+    files: list[str] = []
+    for source in plan.sources:
+        path = models[source.uri]
+        mounts[source.mount] = str(path)
+        if plan.transport != "socket" and is_file(path):
+            mounts[source.mount] = f"$({MODELS_VARIABLE})/{len(files)}"
+            files.append(str(path.absolute()))
     container = {
         **plan.container,
         "command": [_mounted(word, mounts) for word in plan.container.get("command") or []],
@@ -115,7 +134,6 @@ def pod(
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": name,
             "namespace": namespace,
             "labels": {**(predictor.get("labels") or {}), **revisions.labels(service, revision)},
             "annotations": {
@@ -123,12 +141,20 @@ def pod(
                 revisions.HASH_ANNOTATION: revision.digest,
                 TRANSPORT_ANNOTATION: plan.transport,
                 MODEL_ANNOTATION: plan.model,
+                **({FILES_ANNOTATION: json.dumps(files)} if files else {}),
             },
             "ownerReferences": [revisions.owner(isvc)],
         },
         "spec": {"containers": [container], "restartPolicy": "Always", **plan.pod},
         "status": {"phase": "Pending"},
     }
+
+
+def named(pod: dict[str, Any], name: str) -> dict[str, Any]:
+    """Another replica of what `pod` is one of."""
+    metadata = {key: pod["metadata"][key] for key in ("namespace", "labels", "annotations", "ownerReferences")}
+    kept = {key: value for key, value in metadata["annotations"].items() if key != revisions.DRAINING_ANNOTATION}
+    return {**pod, "metadata": {**metadata, "name": name, "annotations": kept}, "status": {"phase": "Pending"}}
 
 
 def _built_in(isvc: dict[str, Any], model: dict[str, Any]) -> Plan | Refusal:

@@ -24,8 +24,9 @@ from colonnade.gateway.access import REFUSED, Access
 from colonnade.gateway.fleet import Fleet, Replica, Service
 from colonnade.gateway.grpc_failures import Refused, never_sent, told, unreached
 from colonnade.gateway.metrics import GatewayMetrics
+from colonnade.gateway.own import EXTENSIONS
 from colonnade.gateway.peek import model_name
-from colonnade.gateway.routes import not_ready
+from colonnade.gateway.routes import LIFECYCLE, not_ready
 from colonnade.version import __version__
 from colonnade.wire import openinference_pb2 as oip
 
@@ -47,9 +48,10 @@ _OWN: dict[str, bytes] = {
     f"/{SERVICE}/ServerLive": oip.ServerLiveResponse(live=True).SerializeToString(),
     f"/{SERVICE}/ServerReady": oip.ServerReadyResponse(ready=True).SerializeToString(),
     f"/{SERVICE}/ServerMetadata": oip.ServerMetadataResponse(
-        name="colonnade", version=__version__, extensions=["model_repository_extension"]
+        name="colonnade", version=__version__, extensions=EXTENSIONS
     ).SerializeToString(),
 }
+_LIFECYCLE = frozenset(f"/{SERVICE}/{name}" for name in ("RepositoryModelLoad", "RepositoryModelUnload"))
 _OF_THIS_HOP = frozenset({"user-agent", "te", "content-type", AUTHORITY, CLIENT})
 
 CHANNEL_OPTIONS: list[tuple[str, Any]] = [
@@ -236,6 +238,8 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untype
                 return None
             index = self._by_model(method, message)
         service = self._fleet.services[index]
+        if method in _LIFECYCLE:
+            raise Refused(grpc.StatusCode.UNIMPLEMENTED, LIFECYCLE)
         if not service.ready:
             raise Refused(grpc.StatusCode.UNAVAILABLE, not_ready(service.route))
         if not service.grpc_balancer.members:
@@ -253,7 +257,7 @@ class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untype
         if len(candidates) == 1:
             return candidates[0]
         if not candidates:
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"Model with name {name} does not exist.")
+            raise Refused(grpc.StatusCode.NOT_FOUND, matcher.refuse_model(name).message)
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, matcher.refuse_model(name).message)
 
     def _pick(self, service: Service, tried: list[Replica]) -> Replica:

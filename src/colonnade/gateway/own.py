@@ -1,6 +1,6 @@
 """The routes that the gateway answers itself when the host means no service: health, the list of models, metrics. Pure.
 
-They are KServe's server routes (reference sections 2.1 and 2.2), told for all services together, so that a client that
+They are KServe's server routes, told for all services together, so that a client that
 asks a server what it serves may ask the gateway.
 """
 
@@ -20,9 +20,8 @@ METRICS = b"/metrics"
 FREE = frozenset({b"/", b"/healthz", b"/v2/health/live", b"/v2/health/ready"})
 _LISTS = frozenset({b"/v1/models", b"/v2/models"})
 PATHS = FREE | _LISTS | {b"/v2", b"/v2/", INDEX, METRICS}
-_SERVER = msgspec.json.encode(
-    {"name": "colonnade", "version": __version__, "extensions": ["model_repository_extension"]}
-)
+EXTENSIONS = ("binary_tensor_data", "model_repository")  # `wire.v2` says the same; it costs numpy, which is not here
+_SERVER = msgspec.json.encode({"name": "colonnade", "version": __version__, "extensions": EXTENSIONS})
 
 
 class Answer(NamedTuple):
@@ -33,12 +32,14 @@ class Answer(NamedTuple):
 
 
 class IndexEntry(msgspec.Struct):
-    """A model as the repository index tells it (the model repository extension of the Open Inference Protocol)."""
+    """A model as the repository index tells it (the model repository extension of the Open Inference Protocol).
+
+    Its `version`, which is optional there, is left out: only the replicas know it.
+    """
 
     name: str
     state: str
     reason: str
-    version: str = ""
 
 
 class IndexRequest(msgspec.Struct):

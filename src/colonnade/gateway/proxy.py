@@ -14,7 +14,7 @@ from colonnade.gateway.access import REFUSED, Access
 from colonnade.gateway.fleet import Fleet
 from colonnade.gateway.forward import RETRY_SOON, Forward
 from colonnade.gateway.metrics import GatewayMetrics
-from colonnade.gateway.routes import not_ready
+from colonnade.gateway.routes import LIFECYCLE, not_ready
 from colonnade.net import Exchange
 from colonnade.observe.metrics import CONTENT_TYPE
 
@@ -68,7 +68,10 @@ class Proxy:
                 exchange.reply(refusal.status, own.error(refusal.message))
             return
         service = self.fleet.services[match.service]
-        if not service.ready:
+        if match.lifecycle:
+            service.counts.http(405, 0.0)
+            exchange.reply(405, own.error(LIFECYCLE), headers=[(b"allow", b"")])
+        elif not service.ready:
             service.counts.http(503, 0.0)
             exchange.reply(503, own.error(not_ready(service.route)), headers=RETRY_SOON)
         elif self.in_flight >= self._max_in_flight:

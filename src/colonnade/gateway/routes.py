@@ -2,7 +2,7 @@
 
 The table is a value: the control plane sends all of it at each change and the gateway swaps it in whole, so there is no
 state in which one half of a change is live. `Matcher` turns a table into dictionaries once per swap; a request then
-costs one or two dictionary look-ups, whatever the number of services. Addresses follow KServe (reference section 1.1):
+costs one or two dictionary look-ups, whatever the number of services. Addresses follow KServe:
 `{name}-{namespace}.{domain}` and `{name}.{namespace}.{domain}` by `Host`, `/serving/{namespace}/{name}` by path, and,
 as a convenience of one machine, the bare model name in the V1 and V2 paths where it means one service only.
 """
@@ -19,7 +19,14 @@ CACHED_PATHS = 4096  # exact (host, path) pairs remembered between two swaps
 CACHED_PATH_BYTES = 256  # longer paths are looked up each time
 
 _SERVING = b"/serving/"
-_MODEL_PREFIXES = (b"/v1/models/", b"/v2/models/", b"/v2/repository/models/")
+_REPOSITORY = b"/v2/repository/models/"
+_MODEL_PREFIXES = (b"/v1/models/", b"/v2/models/", _REPOSITORY)
+
+# A replica that has unloaded its model is not ready, so no later call, `load` included, would reach it any more.
+LIFECYCLE = (
+    "The platform loads and unloads models: change the InferenceService instead. "
+    "A server that stands alone takes this call."
+)
 
 
 class Backend(msgspec.Struct, frozen=True):
@@ -70,10 +77,14 @@ class RouteTable(msgspec.Struct, frozen=True):
 
 
 class Match(NamedTuple):
-    """The service a request is for: its position in the table, and the path its replicas are asked for (raw bytes)."""
+    """The service a request is for: its position in the table, and the path its replicas are asked for (raw bytes).
+
+    `lifecycle`: it would load or unload a model (see `LIFECYCLE`).
+    """
 
     service: int
     path: bytes
+    lifecycle: bool = False
 
 
 class Refusal(NamedTuple):
@@ -113,6 +124,8 @@ class Matcher:
         if found is not None:
             return found
         found = self._find(host, path)
+        if found is not None and _is_lifecycle(found.path):
+            found = found._replace(lifecycle=True)
         if found is not None and len(path) <= CACHED_PATH_BYTES and len(host) <= CACHED_PATH_BYTES:
             if len(self._cache) >= CACHED_PATHS:
                 self._cache.clear()
@@ -202,6 +215,12 @@ def _model_in(path: bytes) -> str | None:
                 segment = _without_verb(segment)
             return _text(segment) or None
     return None
+
+
+def _is_lifecycle(path: bytes) -> bool:
+    """Whether a path is `/v2/repository/models/{m}/load` or `unload`, however it is encoded."""
+    parts = [_text(part) for part in path.split(b"/") if part]
+    return len(parts) > 4 and parts[:3] == ["v2", "repository", "models"] and parts[-1] in ("load", "unload")
 
 
 def _text(segment: bytes) -> str:

@@ -7,10 +7,14 @@ headers, what is async. The plain predictor compiles to check, argument, predict
 from __future__ import annotations
 
 import asyncio
+import difflib
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from colonnade.errors import LoadFailed
 from colonnade.model import results
 from colonnade.model.conformity import checker
 from colonnade.model.contract import Model
@@ -115,6 +119,24 @@ def bind(model: Model, offload: Offload = asyncio.to_thread) -> BoundModel:
         _compile(None, predict, lambda result, payload: results.to_v1(result), offload),
         _compile(None, explain, lambda result, payload: results.to_v1(result, "explanations"), offload),
         bool(before) or predict[0].signature.form is Form.PAYLOAD,
+    )
+
+
+def require_predict(model: Model) -> None:
+    """Refuse a model that cannot answer, with the method that was probably meant to.
+
+    Raises:
+        LoadFailed: neither its class nor its `load` has given it a `predict`.
+    """
+    if _overridden(model, "predict"):
+        return
+    kind = type(model)
+    own = [word for word in dir(kind) if not hasattr(Model, word)]
+    close = difflib.get_close_matches("predict", own, n=1)
+    fix = f"it has {close[0]!r}; rename it" if close else "write one: it gets the request and returns the answer"
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    raise LoadFailed(
+        f"{Path(file).name if file else kind.__module__}: class {kind.__name__} defines no predict(); {fix}"
     )
 
 

@@ -6,6 +6,7 @@ as KServe does. V2 outputs take the names that the model declares, or `output-0`
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -16,9 +17,17 @@ from colonnade.errors import InferenceError
 from colonnade.model import foreign
 from colonnade.wire.tensors import DTYPES, InferRequest, InferResponse, Tensor, TensorSpec, datatype_of
 
+_log = logging.getLogger(__name__)
+
 
 def to_v1(result: Any, key: str = "predictions") -> Any:
-    """The V1 answer: `result` itself if it is a plain dict, bytes, text or a stream of parts; else under `key`."""
+    """The V1 answer: `result` itself if it is a plain dict, bytes, text or a stream of parts; else under `key`.
+
+    Raises:
+        InferenceError: there is no result: a `return` is missing.
+    """
+    if result is None:
+        raise InferenceError(_nothing("explain" if key == "explanations" else "predict"))
     if isinstance(result, (bytes, str, AsyncIterator)):
         return result
     if isinstance(result, dict):
@@ -49,6 +58,8 @@ def responder(name: str, version: str, specs: Sequence[TensorSpec]) -> Callable[
     by_name = {spec.name: spec for spec in specs}
 
     def respond(result: Any, request: InferRequest) -> InferResponse:
+        if result is None:
+            raise InferenceError(_nothing("predict"))
         if type(result) is np.ndarray:
             return InferResponse(name, [tensor(single, result, single_spec)], request.id, version)
         response = result if isinstance(result, InferResponse) else foreign.response(result)
@@ -87,6 +98,12 @@ def tensor(name: str, value: Any, spec: TensorSpec | None = None) -> Tensor:
         value = _cast(name, value, datatype, spec)
         datatype = spec.datatype
     return Tensor(name, datatype, value.shape, value)
+
+
+def _nothing(hook: str) -> str:
+    message = f"{hook} returned None; return the answer"
+    _log.error(message)
+    return message
 
 
 def _named(result: Any, specs: Sequence[TensorSpec]) -> list[tuple[str, Any]]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 from colonnade.net.exchange import Exchange
 from colonnade.net.head import CLOSE, HeadWriter
 from colonnade.net.head_parse import Refusal
+from colonnade.net.outgoing import Outgoing
 from colonnade.net.reader import RequestReader
 from colonnade.wire import failures
 
@@ -27,11 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_JOIN_BELOW = 64 << 10  # up to here one joined write is cheaper than several buffers
-_MAX_CORKED = 64  # writes held back; then the transport must see them, or there would be no back-pressure
 
-
-class Connection(asyncio.Protocol):
+class Connection(Outgoing):
     """One client connection of an `HttpServer`.
 
     Attributes:
@@ -42,24 +40,18 @@ class Connection(asyncio.Protocol):
         secure: the connection is encrypted.
         deaf: nothing more is read from this client.
         closing_soon: the server drains; the next answer that begins is the last one.
-        writing_paused: the client reads more slowly than it is answered.
     """
 
     __slots__ = (
-        "_buffered",
-        "_corked",
         "_current",
         "_cut_at",
         "_discarded",
         "_discarding",
         "_hold_body",
         "_hold_queue",
-        "_out",
         "_queue",
         "_reader",
         "_server",
-        "_stalled",
-        "_waiters",
         "begun",
         "closing_soon",
         "deaf",
@@ -67,33 +59,25 @@ class Connection(asyncio.Protocol):
         "peer",
         "secure",
         "seen",
-        "transport",
-        "writing_paused",
     )
 
-    transport: asyncio.Transport
     peer: str | None
     secure: bool
 
     def __init__(self, server: HttpServer) -> None:
+        super().__init__()
         self._server = server
         self.heads: HeadWriter = server.heads
         self.closing_soon = False
         self._reader = RequestReader(self, server.limits, server.known)
         self._current: Exchange | None = None  # with the application
         self._queue: deque[Exchange | Refusal] = deque()  # pipelined behind it
-        self._corked = False  # collect what is written
-        self._out: list[bytes] = []
         self._hold_body = self._hold_queue = False  # why reading is stopped
-        self._waiters: list[asyncio.Future[None]] = []
-        self._buffered = 0  # bytes that the client had not taken at the last look
-        self._stalled = 0.0  # since when it has taken none
         self._cut_at = 0.0  # closing, and cut then at the latest; 0 while open
         self._discarded = 0  # bytes read and dropped behind an answer
         self._discarding: asyncio.TimerHandle | None = None  # the end of that
         self.begun = self.seen = 0.0
         self.deaf = False
-        self.writing_paused = False
 
     # Called by the event loop.
 
@@ -192,21 +176,6 @@ class Connection(asyncio.Protocol):
 
     # Called by exchanges.
 
-    def send(self, data: bytes) -> None:
-        """Write, or add to what this turn of reading writes at its end."""
-        if self._corked:
-            self._out.append(data)
-            if len(self._out) >= _MAX_CORKED:
-                self._flush()
-        else:
-            self.transport.write(data)
-
-    def send_all(self, parts: list[bytes]) -> None:
-        """Write large buffers in order, now and without joining them."""
-        if self._out:
-            self._flush()
-        self.transport.writelines(parts)
-
     def answered(self, exchange: Exchange) -> None:
         """The application has completed this answer."""
         if exchange is not self._current:
@@ -239,10 +208,6 @@ class Connection(asyncio.Protocol):
         """Stop or resume reading for back-pressure on a request's body."""
         if yes != self._hold_body:
             self._hold(body=yes)
-
-    def wait_writable(self, waiter: asyncio.Future[None]) -> None:
-        """Resolve `waiter` when the client has read enough, or is gone."""
-        self._waiters.append(waiter)
 
     def abort(self) -> None:
         """Cut the connection; what was written and not sent is lost."""
@@ -293,7 +258,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(Refusal(408, f"The request head did not arrive within {limits.read_timeout:g} s."))
         elif reader.receiving is not None:
             if self._body_stalled(reader.receiving, now):
-                self._refuse(Refusal(408, f"The request body stopped for {limits.read_timeout:g} s, or is too slow."))
+                self._refuse(Refusal(408, f"The request body comes at less than {limits.body_rate} bytes per second."))
         elif self._current is None:
             self.close_idle(now - limits.idle_timeout)
 
@@ -444,19 +409,7 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
         else:
             self.begun = self.seen = monotonic()
+            receiving = self._reader.receiving
+            if receiving is not None:
+                receiving.size_before = receiving.size
             self.transport.resume_reading()
-
-    def _flush(self) -> None:
-        out, self._out = self._out, []
-        if len(out) == 1:
-            self.transport.write(out[0])
-        elif sum(map(len, out)) <= _JOIN_BELOW:
-            self.transport.write(b"".join(out))
-        else:
-            self.transport.writelines(out)
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)

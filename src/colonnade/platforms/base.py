@@ -6,7 +6,7 @@ that something about a key changed. So a restarted control plane, which has miss
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -149,6 +149,9 @@ class Platform(Protocol):
 
     async def forget(self, key: str) -> None:
         """Remove what is kept of a replica that does not run: state, output, files."""
+
+    def sweep(self, kept: Iterable[str]) -> None:
+        """Remove what is kept of all other replicas, of those that it does not know too, but for those that run."""
 
     def get(self, key: str) -> ReplicaState | None:
         """The state of one replica, or None if the platform knows nothing of it."""

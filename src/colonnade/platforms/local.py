@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -157,6 +157,13 @@ class LocalPlatform:
             raise errors.Conflict(f"Replica {key} runs, as process {replica.state.pid}; stop it before forgetting it.")
         self._replicas.pop(key, None)
         self._records.remove(key)
+
+    def sweep(self, kept: Iterable[str]) -> None:
+        """See `Platform.sweep`."""
+        running = {key for key, replica in self._replicas.items() if replica.state.running}
+        spared = running | set(kept)
+        self._replicas = {key: replica for key, replica in self._replicas.items() if key in spared}
+        self._records.keep(spared)
 
     def get(self, key: str) -> ReplicaState | None:
         """See `Platform.get`."""

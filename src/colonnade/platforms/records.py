@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -90,6 +90,13 @@ class Records:
 
     def remove(self, key: str) -> None:
         shutil.rmtree(self.folder(key), ignore_errors=True)
+
+    def keep(self, keys: Iterable[str]) -> None:
+        """Remove the folders of all replicas but these."""
+        kept = {self.folder(key) for key in keys}
+        for folder in self._root.iterdir():
+            if folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def oversized(logs: LogPaths, limit: int) -> bool:

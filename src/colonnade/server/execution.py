@@ -16,7 +16,7 @@ from time import perf_counter, thread_time
 from typing import Any, Protocol
 
 from colonnade.errors import Overloaded
-from colonnade.model.binding import Operation, bind
+from colonnade.model.binding import Operation, bind, require_predict
 from colonnade.model.contract import Model
 from colonnade.model.signatures import Form, read
 from colonnade.server.hooks import HOOKS, Observe, Sample, observed, overridden
@@ -55,8 +55,9 @@ class Execution:
             observers: for the name of a hook, what takes the seconds of its calls, on the loop.
 
         Raises:
-            LoadFailed: a hook has a signature that cannot be served.
+            LoadFailed: there is no `predict`, or a hook has a signature that cannot be served.
         """
+        require_predict(model)
         self.model = model
         self.version = model.version
         self.lane = lane

@@ -160,9 +160,16 @@ def test_validation_and_dry_run(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=LEGACY)
     difference = cluster.kubectl("diff", "-f", "-", stdin=LEGACY.replace("/models/iris", "/models/new"), check=False)
     assert "/models/new" in difference
+    assert "resourceVersion" not in "".join(line for line in difference.splitlines() if line[:1] in "+-")
     assert "/models/iris" in cluster.get("iris")["spec"]["predictor"]["model"]["storageUri"]
     nowhere = json.dumps(service("x", namespace="nowhere"))
     assert 'namespaces "nowhere" not found' in cluster.kubectl("create", "-f", "-", stdin=nowhere, check=False)
+
+
+def test_a_kind_that_is_not_served_is_named(cluster: Cluster) -> None:
+    graph = {"apiVersion": "serving.kserve.io/v1alpha1", "kind": "InferenceGraph", "metadata": {"name": "g"}}
+    refused = cluster.kubectl("apply", "-f", "-", stdin=json.dumps(graph), check=False)
+    assert 'no matches for kind "InferenceGraph" in version "serving.kserve.io/v1alpha1"' in refused
 
 
 def test_wait_watch_and_chunks(cluster: Cluster) -> None:

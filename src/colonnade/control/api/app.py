@@ -26,6 +26,7 @@ from colonnade.security import tokens
 from colonnade.wire.failures import kubernetes_status, opaque
 
 _OPEN = ("healthz", "livez", "readyz", "version")  # answered without a token, as Kubernetes does
+_PATHS = ("/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
 _MAX_WARNINGS = 32
 
 
@@ -115,12 +116,14 @@ class _Api:
                 return _json(discovery.resources("", version))
             case ("apis", group, version):
                 return _json(discovery.resources(group, version))
+            case ("openapi", "v2"):
+                return Response(body=openapi.V2, content_type=openapi.V2_TYPE)
             case ("openapi", "v3"):
                 return Response(body=openapi.index())
             case ("openapi", "v3", *name):
                 return Response(body=openapi.document("/".join(name)))
             case ("",):
-                return _json({"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]})
+                return _json({"paths": list(_PATHS)})
         return None
 
     def _resource(self, request: Request, about: Target, query: Mapping[str, str]) -> Response:

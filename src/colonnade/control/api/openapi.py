@@ -17,6 +17,11 @@ from colonnade.resources.kinds import KINDS, Kind
 from colonnade.resources.schema import openapi_schemas, schema_name
 from colonnade.version import __version__
 
+# The older document, without contents: a protobuf `openapi.v2.Document` with field 1, `swagger: "2.0"`. kubectl asks
+# for it where v3 does not have a kind, and says "no matches for kind" only if it can be read.
+V2 = b"\n\x032.0"
+V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"  # no `@`, which MIME parsers refuse
+
 _PARAMETERS = {
     "dryRun": "`All` checks a write and does not store it.",
     "fieldManager": "Who writes.",

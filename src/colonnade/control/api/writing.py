@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
@@ -79,9 +79,11 @@ def dry_run(value: Any) -> bool:
 class Writer:
     """Carries out the writes."""
 
-    def __init__(self, store: Store, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, *, now: Callable[[], datetime], coming: Collection[str] = ()) -> None:
+        """`coming` names namespaces that count as existing: for the dry run of a set that brings them."""
         self._store = store
         self._now = now
+        self._coming = coming
 
     def create(self, target: Target, body: Any, options: WriteOptions) -> Written:
         """Adds an object; `generateName` is made a name. Raises AlreadyExists, NotFound (namespace), Invalid."""
@@ -230,6 +232,8 @@ class Writer:
         return live
 
     def _check_namespace(self, ref: Ref) -> None:
+        if ref.namespace in self._coming:
+            return
         if ref.namespace and self._store.get(Ref("", "namespaces", "", ref.namespace)) is None:
             raise NotFound(f'namespaces "{ref.namespace}" not found')
 
