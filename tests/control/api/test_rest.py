@@ -64,7 +64,7 @@ def test_statuses_name_what_they_are_about(cluster: Cluster) -> None:
         ("GET", "/apis/serving.kserve.io/v1beta1/inferenceservices/x", 404),
         ("GET", f"{SERVICES}/x/scale", 404),
         ("GET", "/api/v1/namespaces/default/pods/x/exec", 404),
-        ("GET", "/openapi/v2", 404),
+        ("GET", "/openapi/v1", 404),
         ("POST", "/api/v1/namespaces/default/pods", 405),
         ("DELETE", "/api/v1/namespaces/default/pods/x", 405),
         ("POST", f"{SERVICES}/x", 405),
