@@ -80,7 +80,7 @@ def by_hand(environment: dict[str, str]) -> None:
     state = Path(json.loads(listing.stdout)["stateDir"])
     http = json.loads((state / "endpoints.json").read_text())["http"]
     print(f"""
-The same by hand, while the platform runs:
+The same by hand, while the platform runs (`make up` keeps it running):
   curl {http}/serving/default/sklearn-iris/v1/models/sklearn-iris:predict -d @examples/iris/v1.json
   curl {http}/v2/models/sklearn-iris/infer -d @examples/iris/v2.json
   curl {http}/v1/models/sklearn-iris:predict -H 'Host: sklearn-iris-default.example.com' -d @examples/iris/v1.json
