@@ -33,6 +33,10 @@ class Load:
             thread.start()
         return self
 
+    def end(self) -> None:
+        """No client asks again; what is under way is waited for when the block ends."""
+        self._stopped.set()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -121,17 +121,20 @@ def test_stop_loses_no_request_in_flight(tmp_path: Path) -> None:
         "    def predict(self, x: np.ndarray) -> np.ndarray:\n        time.sleep(1)\n        return x\n"
     )
     product = Product(tmp_path / "state").start()
-    product.apply(service("slow", {"model": {"modelFormat": {"name": "python"}, "storageUri": str(tmp_path)}}))
-    load = Load(f"{product.http}/v1/models/slow:predict", {"instances": [1]}, clients=1)
-    with load:
-        until(lambda: in_flight(product), "a request is in flight")
-        assert product.process is not None
-        product.process.terminate()
-        load._stopped.set()
-    assert product.process.wait(timeout=60) == 0
-    assert load.outcomes == {"200": load.answered}
-    assert load.answered >= 1
-    assert not product.processes()
+    try:
+        product.apply(service("slow", {"model": {"modelFormat": {"name": "python"}, "storageUri": str(tmp_path)}}))
+        load = Load(f"{product.http}/v1/models/slow:predict", {"instances": [1]}, clients=1)
+        with load:
+            until(lambda: in_flight(product), "a request is in flight")
+            assert product.process is not None
+            product.process.terminate()
+            load.end()
+        assert product.process.wait(timeout=60) == 0
+        assert load.outcomes == {"200": load.answered}
+        assert load.answered >= 1
+        assert not product.processes()
+    finally:
+        product.stop()
 
 
 def test_stop_under_load_loses_no_request(pair: Product) -> None:

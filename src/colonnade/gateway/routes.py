@@ -140,10 +140,6 @@ class Matcher:
         """The indexes of all services whose replicas answer to this model name."""
         return self._models.get(model, [])
 
-    def models(self) -> list[str]:
-        """All model names, ready or not, sorted."""
-        return sorted(self._models)
-
     def refuse(self, path: bytes) -> Refusal:
         """Why `match` found nothing for this path, and what would be found."""
         if path.startswith(_SERVING):

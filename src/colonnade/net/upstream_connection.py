@@ -56,7 +56,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_in_body",
         "_parser",
         "_poller",
-        "_pooled",
         "_reusable",
         "_status",
         "_transport",

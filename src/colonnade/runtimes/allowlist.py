@@ -126,9 +126,7 @@ def _generator(kind: Any = "MT19937", ignored: object = None) -> np.random.Gener
 
 _FIXED: dict[tuple[str, str], Any] = {
     **{("builtins", name): getattr(builtins, name) for name in _BUILTINS},
-    **{
-        ("collections", name): getattr(collections, name) for name in ("OrderedDict", "defaultdict", "deque", "Counter")
-    },
+    **{("collections", name): getattr(collections, name) for name in _COLLECTIONS},
     **{("datetime", name): getattr(datetime, name) for name in ("date", "datetime", "time", "timedelta")},
     ("copyreg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]
     ("_codecs", "encode"): _latin1,

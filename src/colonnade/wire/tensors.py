@@ -119,10 +119,6 @@ class InferRequest(msgspec.Struct):
     parameters: Parameters | None = None
     outputs: list[RequestedOutput] = []
 
-    def input(self, name: str) -> Tensor | None:
-        """The input of that name, or None."""
-        return next((tensor for tensor in self.inputs if tensor.name == name), None)
-
 
 class InferResponse(msgspec.Struct):
     """One inference answer, before a protocol encodes it."""
