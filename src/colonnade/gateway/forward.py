@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from colonnade.gateway import own
@@ -206,14 +207,14 @@ class Forward:
         else:
             self._exchange.write(data)
 
-    def end(self) -> None:
+    def end(self, trailers: Sequence[Header] = ()) -> None:
         """Take the end of the answer."""
         self._settle()
         if self._parts is not None and self._head is not None:
             kept, content_type, _ = self._head
             self._exchange.reply(self._status, self._parts, content_type or b"", kept)
         else:
-            self._exchange.finish()
+            self._exchange.finish(trailers)
         self._done(self._status)
 
     def failed(self, error: Exception, sent: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from colonnade.errors import Error
@@ -28,8 +28,8 @@ class Receiver(Protocol):
     def chunk(self, data: bytes) -> None:
         """A part of the body, without framing."""
 
-    def end(self) -> None:
-        """The answer is complete."""
+    def end(self, trailers: Sequence[Header] = ()) -> None:
+        """The answer is complete; `trailers` came behind its body."""
 
     def failed(self, error: Exception, sent: bool) -> None:
         """No (complete) answer comes. `sent`: a byte of the request may have reached the peer."""

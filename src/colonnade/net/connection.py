@@ -52,6 +52,7 @@ class Connection(Outgoing):
         "_queue",
         "_reader",
         "_server",
+        "_unspoken",
         "begun",
         "closing_soon",
         "deaf",
@@ -76,6 +77,9 @@ class Connection(Outgoing):
         self._cut_at = 0.0  # closing, and cut then at the latest; 0 while open
         self._discarded = 0  # bytes read and dropped behind an answer
         self._discarding: asyncio.TimerHandle | None = None  # the end of that
+        self._unspoken: bytes | None = (
+            b"" if server.dialects else None
+        )  # first bytes, while they may be another protocol
         self.begun = self.seen = 0.0
         self.deaf = False
 
@@ -115,6 +119,10 @@ class Connection(Outgoing):
                 self.deaf = True
             self.arrived(exchange)
             return
+        if self._unspoken is not None:
+            if (greeting := self._greeted(data)) is None:
+                return
+            data = greeting
         self._corked = True
         try:
             self._reader.read(data)
@@ -263,6 +271,22 @@ class Connection(Outgoing):
             self.close_idle(now - limits.idle_timeout)
 
     # Inside.
+
+    def _greeted(self, data: bytes) -> bytes | None:
+        """What is HTTP/1.1 of the connection's first bytes; None while that is open, or another protocol took over."""
+        first, self._unspoken = (self._unspoken or b"") + data, None
+        for preface, dialect in self._server.dialects:
+            if first.startswith(preface):
+                self._server.lost(self)
+                self.deaf = True
+                protocol = dialect(self._server)
+                self.transport.set_protocol(protocol)
+                protocol.connection_made(self.transport)
+                protocol.data_received(first)
+                return None
+            if preface.startswith(first):
+                self._unspoken = first
+        return first if self._unspoken is None else None
 
     def _body_stalled(self, exchange: Exchange, now: float) -> bool:
         limits = self._server.limits

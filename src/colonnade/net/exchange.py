@@ -212,10 +212,12 @@ class Exchange:
         body: bytes | Sequence[bytes] = b"",
         content_type: bytes = b"application/json",
         headers: Iterable[Header] = (),
+        trailers: Sequence[Header] = (),
     ) -> None:
         """Answer whole, in one write. Parts of `body` are sent one after the other; `content_type` empty sends none.
 
-        Framing, `connection` and `date` are the transport's own: such fields in `headers` are left out.
+        Framing, `connection` and `date` are the transport's own: such fields in `headers` are left out. `trailers` go
+        out where the protocol has them behind a whole answer: not in HTTP/1.1.
 
         Raises:
             RuntimeError: the answer has started already.
@@ -316,11 +318,13 @@ class Exchange:
             self._left -= size
         self._connection.send(chunk)
 
-    def finish(self) -> None:
+    def finish(self, trailers: Sequence[Header] = ()) -> None:
         """End a started answer. One that is shorter than announced cuts the connection, so that the client knows.
+        `trailers` need an answer of unknown length in HTTP/1.1; else they are left out.
 
         Raises:
             RuntimeError: the answer has not started.
+            ValueError: a trailer field holds CR, LF or NUL.
         """
         if self.closed:
             return
@@ -330,7 +334,7 @@ class Exchange:
             self.abort()
             return
         if self._chunked:
-            self._connection.send(b"0\r\n\r\n")
+            self._connection.send(b"0\r\n%b\r\n" % (field_lines(trailers) if trailers else b""))
         self._complete()
 
     async def drain(self) -> None:

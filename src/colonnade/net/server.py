@@ -12,8 +12,9 @@ import os
 import socket
 import ssl as tls
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Protocol
 
 from colonnade.errors import Error
 from colonnade.net.connection import Connection
@@ -27,6 +28,24 @@ from colonnade.wire import failures
 
 _BACKLOG = 1024
 _DRAIN_TICK = 0.01
+
+
+class Link(Protocol):
+    """What a server needs of a connection, whatever protocol it speaks. See `Connection`."""
+
+    closing_soon: bool
+
+    def close_idle(self, since: float) -> None: ...
+
+    def check(self, now: float) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Dialect(Protocol):
+    """Makes the protocol of a connection, which is a `Link` and tells the server `opened` and `lost`."""
+
+    def __call__(self, server: HttpServer) -> asyncio.Protocol: ...
 
 
 def error_body(error: Error) -> tuple[bytes, bytes]:
@@ -47,6 +66,8 @@ class HttpServer:
         ssl_optional: plain HTTP is taken as well.
         refusal: body and content type of the answers that the server gives itself: to requests that are malformed or
             over a limit, and for an application that raises.
+        dialects: other protocols on the same ports: the bytes that a client of each sends first, and what makes the
+            protocol of such a connection.
 
     Attributes:
         active: requests that are with the application now.
@@ -67,19 +88,21 @@ class HttpServer:
         ssl: tls.SSLContext | None = None,
         ssl_optional: bool = False,
         refusal: Callable[[Error], tuple[bytes, bytes]] = error_body,
+        dialects: Sequence[tuple[bytes, Dialect]] = (),
     ) -> None:
         if ssl_optional and ssl is None:
             raise ValueError("ssl_optional needs ssl")
         self.app = app
         self.limits = limits or Limits()
         self.refusal = refusal
+        self.dialects = tuple(dialects)
         self.heads = HeadWriter()
         self.known: KnownHeads[RequestHead] = KnownHeads()
         self.active = 0
         self.draining = False
         self._ssl = ssl
         self._ssl_optional = ssl_optional
-        self._connections: set[Connection] = set()
+        self._connections: set[Link] = set()
         self._listeners: list[tuple[socket.socket, asyncio.Server | None]] = []  # without one the intake accepts
         self._intake: Intake | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -208,13 +231,13 @@ class HttpServer:
 
     # Called by connections.
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Link) -> None:
         """Take up a connection."""
         self._connections.add(connection)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(self.limits.sweep_period, self._check_all)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: Link) -> None:
         """Forget a connection that is closed."""
         self._connections.discard(connection)
 

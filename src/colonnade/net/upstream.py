@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -230,7 +230,7 @@ class _Collector:
         if self.size > _MAX_FETCHED_BYTES and not self.result.done():
             self.result.set_exception(TooLarge(f"The answer exceeds {_MAX_FETCHED_BYTES} bytes."))
 
-    def end(self) -> None:
+    def end(self, trailers: Sequence[Header] = ()) -> None:
         if not self.result.done():
             self.result.set_result(FetchedResponse(self.status, self.headers, b"".join(self.parts)))
 
