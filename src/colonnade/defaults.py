@@ -27,7 +27,11 @@ IDLE_TIMEOUT = 75.0  # a connection without a request is closed
 CONNECT_TIMEOUT = 5.0
 
 # Replicas.
-MAX_QUEUE = 1000  # requests that wait for one model's worker thread before 429
+MAX_QUEUE = 1000  # requests that wait for one model before 429
+MAX_QUEUE_BYTES = 512 * MIB  # of the bodies of requests that wait for one model before 429
+QUEUE_TARGET = 1.0  # a request may wait so long for its model, or for 4 runs of a slow one; twice that in a burst
+QUEUE_INTERVAL = 0.1  # waits above the target for so long are no burst: what would wait longer than it is 429
+MAX_BATCH_SIZE = 128  # rows of one call of a model that is known to take rows; how many pay is measured
 GRACE_PERIOD = 30.0  # from SIGTERM to SIGKILL
 READY_TIMEOUT = 600.0  # a replica that is not ready by then has failed
 BACKOFF_FIRST = 0.5

@@ -106,7 +106,13 @@ def test_consent_is_given_refused_or_not_said(argv: list[str], consent: bool | N
     assert parse(argv, {}).trust_code is consent
 
 
-VALUES = {"--enable-grpc": "true", "--runtime": "sklearn", "--framework": "sklearn", "--protocol": "v1"}
+VALUES = {
+    "--enable-grpc": "true",
+    "--runtime": "sklearn",
+    "--framework": "sklearn",
+    "--protocol": "v1",
+    "--execution": "thread",
+}
 
 
 @pytest.mark.parametrize("name", flags.FLAGS)

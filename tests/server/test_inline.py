@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.server.inline import ENOUGH, LIMIT, WINDOW, RunTimes, fits_loop
+from colonnade.server.inline import ENOUGH, GROWTH, LIMIT, WINDOW, RunTimes, fits_loop
 
 QUICK = LIMIT / 10
 SLOW = LIMIT * 2
@@ -25,12 +25,15 @@ def seen(*calls: tuple[float, int]) -> RunTimes:
         ([], 10, False),
         ([(QUICK, 100)] * (ENOUGH - 1), 100, False),
         ([(QUICK, 100)] * ENOUGH, 100, True),
-        ([(QUICK, 100)] * ENOUGH, 101, False),
+        ([(QUICK, 100)] * ENOUGH, int(100 * GROWTH), True),
+        ([(QUICK, 100)] * ENOUGH, int(100 * GROWTH) + 1, False),
+        ([(LIMIT / 2, 100)] * ENOUGH, 200, True),
+        ([(LIMIT / 2, 100)] * ENOUGH, 201, False),
         ([(QUICK, 100)] * ENOUGH + [(QUICK, 5000)], 4000, True),
         ([(QUICK, 100)] * ENOUGH + [(SLOW, 100)], 100, False),
         ([(SLOW, 100)] + [(QUICK, 100)] * (WINDOW - 1), 100, False),
         ([(SLOW, 100)] + [(QUICK, 100)] * WINDOW, 100, True),
-        ([(QUICK, 5000)] + [(QUICK, 100)] * WINDOW, 4000, False),
+        ([(QUICK, 50_000)] + [(QUICK, 100)] * WINDOW, 40_000, False),
         ([(LIMIT, 100)] * ENOUGH, 100, False),
     ],
 )

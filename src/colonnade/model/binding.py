@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from colonnade.errors import LoadFailed
-from colonnade.model import results
+from colonnade.model import results, rows
 from colonnade.model.conformity import checker
 from colonnade.model.contract import Model
 from colonnade.model.payloads import arguments
@@ -29,6 +29,13 @@ Offload = Callable[..., Awaitable[Any]]  # offload(function, *args): runs a bloc
 _Call = Callable[[Any, Headers, ResponseHeaders], Any]
 _Check = Callable[[InferRequest], None] | None
 _Answer = Callable[[Any, Any], Any]
+
+_JOINING = {
+    Form.ARRAY: rows.ARRAYS,
+    Form.ARRAYS: rows.ARRAYS,
+    Form.TABLE: rows.ARRAYS,
+    Form.REQUEST: rows.REQUEST,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +51,28 @@ class Operation:
         call: the compiled function; calling the operation calls it.
         is_async: True: await it on the event loop, it never blocks. False: it may block, run it on a worker thread.
         takes_headers: a hook wants the request's headers; else nobody looks at them.
+        prepare: the first third of a call that can be joined with others: from a payload to the arguments of `predict`.
+            None if it cannot: `BoundModel.joined` is what comes between this and `answer`.
+        answer: the last third: from a result and the payload to the answer.
     """
 
     call: Callable[..., Any]
     is_async: bool
     takes_headers: bool
+    prepare: Callable[[Any], Sequence[Any]] | None = None
+    answer: Callable[[Any, Any], Any] | None = None
 
     def __call__(
         self, payload: Any, headers: Headers | None = None, response_headers: ResponseHeaders | None = None
     ) -> Any:
         return self.call(payload, headers, response_headers)
+
+
+class Joined(NamedTuple):
+    """The middle of a call that may serve several requests: `compute(*arguments)`, and how their arguments join."""
+
+    compute: Callable[..., Any]
+    joining: rows.Joining
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +89,7 @@ class BoundModel:
         predict_v1: V1 payload to V1 payload.
         explain_v1: the same for `:explain`; raises `NotImplementedByModel` if the model does not explain.
         takes_bytes: V1 may hand over a body that is not JSON as `bytes`: a hook sees the payload as it came.
+        joined: what requests of several clients share, for a model that is one plain `predict` over rows; else None.
     """
 
     model: Model
@@ -81,11 +101,14 @@ class BoundModel:
     predict_v1: Operation
     explain_v1: Operation
     takes_bytes: bool
+    joined: Joined | None = None
 
 
 class _Hook(NamedTuple):
     call: _Call
     signature: Signature
+    function: Callable[..., Any]
+    prepare: Callable[[Any], Sequence[Any]] | None = None  # the arguments of `function`, if nothing else goes into it
 
     @property
     def is_async(self) -> bool:
@@ -119,6 +142,7 @@ def bind(model: Model, offload: Offload = asyncio.to_thread) -> BoundModel:
         _compile(None, predict, lambda result, payload: results.to_v1(result), offload),
         _compile(None, explain, lambda result, payload: results.to_v1(result, "explanations"), offload),
         bool(before) or predict[0].signature.form is Form.PAYLOAD,
+        _joined(predict),
     )
 
 
@@ -147,13 +171,31 @@ def _compile(check: _Check, hooks: Sequence[_Hook], answer: _Answer, offload: Of
     if len(hooks) > 1:
         return Operation(_compile_chain(check, hooks, answer), False, takes_headers)
     compute = hooks[0].call
+    make = hooks[0].prepare
 
     def run(payload: Any, headers: Headers | None = None, response_headers: ResponseHeaders | None = None) -> Any:
         if check is not None:
             check(payload)
         return answer(compute(payload, headers or {}, {} if response_headers is None else response_headers), payload)
 
-    return Operation(run, False, takes_headers)
+    if make is None:
+        return Operation(run, False, takes_headers)
+
+    def prepare(payload: Any) -> Sequence[Any]:
+        if check is not None:
+            check(payload)
+        return make(payload)
+
+    return Operation(run, False, takes_headers, prepare, answer)
+
+
+def _joined(hooks: Sequence[_Hook]) -> Joined | None:
+    """What requests share if `predict` is all there is and takes rows."""
+    hook = hooks[0]
+    joining = _JOINING.get(hook.signature.form)
+    if len(hooks) > 1 or hook.is_async or hook.prepare is None or joining is None:
+        return None
+    return Joined(hook.function, joining)
 
 
 def _compile_chain(check: _Check, hooks: Sequence[_Hook], answer: _Answer) -> Callable[..., Any]:
@@ -201,7 +243,7 @@ def _plain_hook(model: Model, name: str) -> _Hook:
     """A hook that takes whatever comes: `preprocess` or `postprocess`."""
     function = getattr(model, name)
     signature = read(function, f"{type(model).__name__}.{name}")
-    return _Hook(_with_headers(function, signature.headers, signature.response_headers), signature)
+    return _Hook(_with_headers(function, signature.headers, signature.response_headers), signature, function)
 
 
 def _compute_hook(model: Model, name: str, inputs: Sequence[TensorSpec]) -> _Hook:
@@ -210,7 +252,7 @@ def _compute_hook(model: Model, name: str, inputs: Sequence[TensorSpec]) -> _Hoo
     signature = read(function, f"{type(model).__name__}.{name}")
     make = arguments(signature, model.name, inputs)
     if not (signature.headers or signature.response_headers):
-        return _Hook(lambda payload, headers, response_headers: function(*make(payload)), signature)
+        return _Hook(lambda payload, headers, response_headers: function(*make(payload)), signature, function, make)
 
     def call(payload: Any, headers: Headers, response_headers: ResponseHeaders) -> Any:
         keywords: dict[str, Any] = {}
@@ -220,7 +262,7 @@ def _compute_hook(model: Model, name: str, inputs: Sequence[TensorSpec]) -> _Hoo
             keywords["response_headers"] = response_headers
         return function(*make(payload), **keywords)
 
-    return _Hook(call, signature)
+    return _Hook(call, signature, function)
 
 
 def _with_headers(function: Callable[..., Any], headers: bool, response_headers: bool) -> _Call:

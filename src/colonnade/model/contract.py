@@ -50,6 +50,10 @@ class Model:
         inline: a promise that `predict` only computes: it never waits for input, output or a lock. Calls that prove to
             take well under a millisecond then run without a hop to a worker thread. Only the adapters that come with
             this package are believed: a user's model never runs inline, whatever it sets here.
+        max_batch_size: a promise that rows are independent of each other: `predict` may be given the rows of several
+            requests at once, up to so many, and gives one row of each output for each. 0: requests are never joined.
+        preferred_batch_sizes: sizes at which the model is quick; as many rows are taken together if they wait.
+        pad_batches: rows may be added up to the next preferred size; what is computed for them is thrown away.
         directory: the folder that holds the model's files; the server sets it.
     """
 
@@ -60,6 +64,9 @@ class Model:
     outputs: Sequence[TensorSpec] = ()
     platform: str = ""
     inline: bool = False
+    max_batch_size: int = 0
+    preferred_batch_sizes: Sequence[int] = ()
+    pad_batches: bool = False
     directory: Path = Path()
 
     def __init__(self, name: str | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colonnade import defaults
 from colonnade.errors import LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import tables
@@ -24,6 +25,7 @@ class LightGBMModel(Model):
 
     platform = "lightgbm"
     inline = True
+    max_batch_size = defaults.MAX_BATCH_SIZE
 
     def __init__(self, name: str, booster: Any, thread_count: int) -> None:
         super().__init__(name)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from colonnade import defaults
 from colonnade.errors import InferenceError, InvalidInput, LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import tables
@@ -61,6 +62,8 @@ class OnnxModel(Model):
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._output_names = [output.name for output in outputs]
+        if all(spec.shape[:1] == (-1,) for spec in (*inputs, *outputs)):
+            self.max_batch_size = defaults.MAX_BATCH_SIZE
         self._takes_text = any(spec.datatype == "BYTES" for spec in inputs)
 
     def predict(self, request: InferRequest) -> InferResponse:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colonnade import defaults
 from colonnade.errors import Error, InferenceError, InvalidInput, LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import allowlist, pickles, tables
@@ -32,6 +33,7 @@ class SklearnModel(Model):
 
     platform = "sklearn"
     inline = True
+    max_batch_size = defaults.MAX_BATCH_SIZE
 
     def __init__(self, name: str, estimator: Any, *, probabilities: bool, saved_with: str | None, running: str) -> None:
         super().__init__(name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colonnade import defaults
 from colonnade.errors import LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import tables
@@ -26,6 +27,7 @@ class XGBoostModel(Model):
 
     platform = "xgboost"
     inline = True
+    max_batch_size = defaults.MAX_BATCH_SIZE
 
     def __init__(self, name: str, xgboost: Any, booster: Any) -> None:
         super().__init__(name)

@@ -11,12 +11,13 @@ import argparse
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from colonnade import defaults, flags
 from colonnade.runtimes import catalogue
+from colonnade.server.execution import Mode, Policy
 
 RUNTIMES = ("auto", *catalogue.RUNTIMES)
 MODEL_DIR = "/mnt/models"  # where KServe's storage initializer puts the artefact
@@ -42,7 +43,7 @@ class Arguments:
         trust_code: consent to load artefacts that execute code; None if neither given nor refused.
         max_body: largest HTTP request body in bytes, before and after inflation.
         max_message: largest gRPC message in bytes, both ways.
-        max_queue: requests that wait for one model's worker thread before 429.
+        policy: how the model runs: its queue, its threads, its batches.
         grace: seconds that requests in flight get after SIGTERM.
         termination_file: where the cause of a failed load is written, or None.
         ignored: flags that were given and have no effect here.
@@ -60,7 +61,7 @@ class Arguments:
     trust_code: bool | None = None
     max_body: int = defaults.MAX_BODY_BYTES
     max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
-    max_queue: int = defaults.MAX_QUEUE
+    policy: Policy = field(default_factory=Policy)
     grace: float = defaults.GRACE_PERIOD
     termination_file: Path | None = None
     ignored: tuple[str, ...] = ()
@@ -102,7 +103,14 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
         trust_code=given.trust_code,
         max_body=given.max_body,
         max_message=given.max_message or max(given.message_lengths, default=defaults.MAX_GRPC_MESSAGE_BYTES),
-        max_queue=given.max_queue,
+        policy=Policy(
+            max_queue=given.max_queue,
+            mode=Mode(given.execution),
+            instances=given.instances,
+            max_batch_size=given.max_batch_size,
+            max_batch_latency=given.max_batch_latency / 1000,
+            preferred_batch_sizes=given.preferred_batch_sizes,
+        ),
         grace=given.grace,
         termination_file=given.termination_file,
         ignored=tuple(dict.fromkeys(given.ignored)),
@@ -136,6 +144,15 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     message = f"largest gRPC message in bytes (default: {defaults.MAX_GRPC_MESSAGE_BYTES})"
     add("--max-message", type=_positive, help=message)
     add("--max-queue", type=_positive, default=defaults.MAX_QUEUE, help="requests that wait before 429")
+    where = "where predict runs: on the event loop, a thread, or a process (default: by what its calls take)"
+    add("--execution", choices=[str(mode) for mode in Mode], default=Mode.AUTO, help=where)
+    add("--instances", type=_positive, default=1, help="copies of the model, each with its own thread or process")
+    size = "most rows that one call of predict gets from several requests; 1: none share (default: the model's own)"
+    add("--max-batch-size", type=_positive, help=size)
+    latency = "milliseconds that rows may wait for others while there is load (default: %(default)g)"
+    add("--max-batch-latency", type=_seconds, default=0.0, metavar="MS", help=latency)
+    preferred = "sizes at which the model is quick, with commas"
+    add("--preferred-batch-sizes", type=_sizes, default=(), metavar="ROWS,...", help=preferred)
     add("--grace", type=_seconds, default=defaults.GRACE_PERIOD, help="seconds for requests in flight after SIGTERM")
     add("--termination-file", type=Path, help="JSON file that gets the cause of a failed load")
     for way in ("send", "receive"):
@@ -168,6 +185,10 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return int(text)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_positive(word.strip()) for word in text.split(",")}))
 
 
 def _length(text: str) -> int:

@@ -1,27 +1,69 @@
-"""Where the calls of one loaded model run: on the event loop, on its worker thread, or as a task.
+"""Where the calls of one loaded model run: on the event loop, on a worker thread of its own, or as a task.
 
 A coroutine runs on the loop as a task that this object owns. Blocking code runs on the model's lane. Only a model that
 promises to compute and never to wait (`Model.inline`), and whose last calls were surely short, runs where the request
-arrived, and only while its lane is idle: then the two never run it at once.
+arrived, and only while its lane is idle: then the two never run it at once. Requests of a model that takes rows
+(`Model.max_batch_size`) share calls (`batcher`). A model may be loaded several times: each instance has its own lane.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from threading import get_ident
 from time import perf_counter, thread_time
 from typing import Any, Protocol
 
+from colonnade import defaults
 from colonnade.errors import Overloaded
-from colonnade.model.binding import Operation, bind, require_predict
+from colonnade.model.binding import BoundModel, Operation, bind, require_predict
 from colonnade.model.contract import Model
 from colonnade.model.signatures import Form, read
+from colonnade.server.batcher import Batcher, Instance
+from colonnade.server.batching import Batching
 from colonnade.server.hooks import HOOKS, Observe, Sample, observed, overridden
 from colonnade.server.inline import LIMIT, RunTimes, fits_loop
 from colonnade.server.lane import RETRY_AFTER, Done, Lane
+
+
+class Mode(StrEnum):
+    """Where blocking calls of a model run."""
+
+    AUTO = "auto"  # on the loop while they are surely short and the model promises not to wait, else on a thread
+    INLINE = "inline"  # on the loop, always: the operator's promise
+    THREAD = "thread"
+    PROCESS = "process"  # in a process of its own, for which a thread waits
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a model runs.
+
+    Attributes:
+        max_queue: requests that may wait for it.
+        mode: where its calls run.
+        instances: copies of it, each with a thread.
+        max_batch_size: most rows of a shared call; None: what the model says; 1: requests share none.
+        max_batch_latency: seconds that rows may wait for others under load.
+        preferred_batch_sizes: instead of the model's own.
+    """
+
+    max_queue: int = defaults.MAX_QUEUE
+    mode: Mode = Mode.AUTO
+    instances: int = 1
+    max_batch_size: int | None = None
+    max_batch_latency: float = 0.0
+    preferred_batch_sizes: tuple[int, ...] = ()
+
+    def batching(self, model: Model) -> Batching | None:
+        """The settings of a model's shared calls; None if its requests share none."""
+        size = model.max_batch_size if self.max_batch_size is None else self.max_batch_size
+        preferred = self.preferred_batch_sizes or tuple(sorted(model.preferred_batch_sizes))
+        return Batching(size, self.max_batch_latency, preferred, model.pad_batches) if size > 1 else None
 
 
 class Ticket(Protocol):
@@ -35,9 +77,9 @@ class Execution:
     """One loaded model with what runs it. It belongs to the event loop's thread.
 
     Attributes:
-        model: the model.
+        model: the model; of several instances the first.
         version: its version.
-        lane: its worker thread.
+        batcher: the calls that requests share, or None.
         infer: the operation of V2 and gRPC.
         predict: the operation of V1's `:predict`.
         explain: the operation of V1's `:explain`.
@@ -45,36 +87,56 @@ class Execution:
         takes_headers: some hook looks at the request's headers.
     """
 
-    def __init__(self, model: Model, lane: Lane, limit: int, observers: Callable[[str], Observe]) -> None:
+    def __init__(
+        self,
+        copies: Sequence[tuple[Model, Lane]],
+        policy: Policy,
+        observers: Callable[[str], Observe],
+    ) -> None:
         """Binds the model.
 
         Args:
-            model: a loaded model.
-            lane: the thread that loaded it.
-            limit: coroutines that may run at once; the lane has its own limit.
-            observers: for the name of a hook, what takes the seconds of its calls, on the loop.
+            copies: each instance of the loaded model, with the thread that loaded it.
+            policy: how it runs.
+            observers: for the name of a hook, what takes the seconds of its calls, on the loop; for `batch`, what takes
+                the rows of each shared call.
 
         Raises:
             LoadFailed: there is no `predict`, or a hook has a signature that cannot be served.
         """
+        model = copies[0][0]
         require_predict(model)
         self.model = model
         self.version = model.version
-        self.lane = lane
-        self._limit = limit
+        self._models = [copy for copy, _ in copies]
+        self._lanes = [lane for _, lane in copies]
+        self._limit = policy.max_queue
         self._samples: deque[Sample] = deque()
-        view = observed(model, self._samples, observers)
-        bound = bind(view, lambda function, *args: lane.run(partial(function, *args)))
-        self.infer = bound.infer
-        self.predict = bound.predict_v1
-        self.explain = bound.explain_v1
-        signatures = {hook: read(getattr(view, hook), hook) for hook in HOOKS if overridden(model, hook)}
+        views = [observed(copy, self._samples, observers) for copy, _ in copies]
+        bound = [
+            bind(view, lambda function, *args, lane=lane: lane.run(partial(function, *args)))
+            for view, (_, lane) in zip(views, copies, strict=True)
+        ]
+        self.infer, self.predict, self.explain = _operations(bound[0])
+        self._copies = {
+            id(first): (first, *others)
+            for first, *others in zip(*map(_operations, bound), strict=True)  # of each instance
+        }
+        signatures = {hook: read(getattr(views[0], hook), hook) for hook in HOOKS if overridden(model, hook)}
         self.takes_bytes = "preprocess" in signatures or signatures["predict"].form is Form.PAYLOAD
         self.takes_headers = any(signature.headers for signature in signatures.values())
-        self._inline = model.inline
-        self._times = RunTimes()
+        inline = policy.mode is Mode.INLINE or (policy.mode is Mode.AUTO and model.inline)
+        self._times = RunTimes(always=policy.mode is Mode.INLINE) if inline else None
         self._loop_thread = get_ident()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.batcher: Batcher | None = None
+        batching = policy.batching(model)
+        joined = [one.joined for one in bound if one.joined is not None]
+        if batching is not None and joined:
+            instances = [Instance(*pair) for pair in zip(joined, self._lanes, strict=True)]
+            self.batcher = Batcher(
+                model.name, instances, batching, self._limit, self._times, self._settle, observers("batch")
+            )
 
     def start(
         self,
@@ -106,13 +168,22 @@ class Execution:
                 message = f"{self._limit} requests to this model run already; retry later, or raise --max-queue"
                 raise Overloaded(message, retry_after=RETRY_AFTER)
             return self.own(self._await(operation(payload, headers, response_headers), done))
-        if not self._inline:
-            return self.lane.submit(partial(operation, payload, headers, response_headers), self._settled(done))
-        if size > self._times.loop_size or not self.lane.idle:
-            run = partial(self._measured, operation, payload, headers, response_headers, size)
-            return self.lane.submit(run, self._settled(done), partial(fits_loop, self._times, size))
+        if self.batcher is not None and operation.prepare is not None:
+            call = self.batcher.submit(operation, payload, size, done)
+            if call is not None:
+                return call
+        lane = self._lanes[0]
+        if len(self._lanes) > 1:
+            lane = min(self._lanes, key=_load)
+            operation = self._copies[id(operation)][self._lanes.index(lane)]
+        times = self._times
+        if times is None:
+            return lane.submit(partial(operation, payload, headers, response_headers), self._settled(done))
+        if size > times.loop_size or not lane.idle:
+            run = partial(self._measured, times, operation, payload, headers, response_headers, size)
+            return lane.submit(run, self._settled(done), partial(fits_loop, times, size))
         try:
-            result = self._on_loop(operation, payload, headers, response_headers, size)
+            result = self._on_loop(times, operation, payload, headers, response_headers, size)
         except Exception as error:
             self._settle()
             done(None, error)
@@ -128,26 +199,36 @@ class Execution:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    @property
+    def load(self) -> int:
+        """Blocking calls that run or wait."""
+        waiting = self.batcher.load if self.batcher is not None else 0
+        return waiting + sum(lane.load for lane in self._lanes)
+
     async def retire(self) -> None:
-        """Waits for what has begun, then unloads the model and ends its thread."""
+        """Waits for what has begun, then unloads the model and ends its threads."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self.batcher is not None:
+            await self.batcher.emptied()
         try:
-            freed = await self.lane.run(self.model.unload, limited=False)
-            if isinstance(freed, Coroutine):
-                await freed
+            for model, lane in zip(self._models, self._lanes, strict=True):
+                freed = await lane.run(model.unload, limited=False)
+                if isinstance(freed, Coroutine):
+                    await freed
         finally:
-            self.lane.close()
+            for lane in self._lanes:
+                lane.close()
 
     def _on_loop(
         self,
+        times: RunTimes,
         operation: Operation,
         payload: Any,
         headers: Mapping[str, str],
         response_headers: dict[str, str],
         size: int,
     ) -> Any:
-        times = self._times
         clock = thread_time if times.doubts else perf_counter
         start = clock()
         result = operation.call(payload, headers, response_headers)
@@ -158,6 +239,7 @@ class Execution:
 
     def _measured(
         self,
+        times: RunTimes,
         operation: Operation,
         payload: Any,
         headers: Mapping[str, str],
@@ -166,10 +248,10 @@ class Execution:
     ) -> Any:
         """Runs a call that has waited for the lane: on its thread, or on the loop if it was quick enough for that."""
         if get_ident() == self._loop_thread:
-            return self._on_loop(operation, payload, headers, response_headers, size)
+            return self._on_loop(times, operation, payload, headers, response_headers, size)
         start = thread_time()
         result = operation.call(payload, headers, response_headers)
-        self._times.add(thread_time() - start, size)
+        times.add(thread_time() - start, size)
         return result
 
     async def _await(self, outcome: Any, done: Done) -> None:
@@ -195,3 +277,11 @@ class Execution:
         while samples:
             observe, seconds = samples.popleft()
             observe(seconds)
+
+
+def _operations(bound: BoundModel) -> tuple[Operation, Operation, Operation]:
+    return bound.infer, bound.predict_v1, bound.explain_v1
+
+
+def _load(lane: Lane) -> int:
+    return lane.load

@@ -2,7 +2,8 @@
 
 A hop to a thread and back costs some 30 us; a small ONNX model takes 5 us. So a model whose calls are surely short
 runs where the request arrived. One slow call there would stall every connection, hence the rule is strict: the slowest
-of the last calls was under half a millisecond, and the request is no larger than those that were seen.
+of the last calls was under half a millisecond, and the request is so little larger than those that were seen that it
+stays there if the time grows with the size.
 
 Calls count with their CPU time: the wall time of a call on the worker thread holds waits for the interpreter lock, and
 that of any call the times when the machine ran something else; both would make a quick model look slow just when the
@@ -13,10 +14,12 @@ clock, which is nearly free, and a slow one only raises doubt: while that lasts,
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 
 LIMIT = 0.0005  # seconds; well under the millisecond after which work must leave the loop
 WINDOW = 32  # calls that are remembered
+GROWTH = 8.0  # a request may be so many times larger than those that were seen, if they took so much less than LIMIT
 ENOUGH = 8  # calls that must have been seen before the first one runs on the loop
 
 
@@ -30,13 +33,15 @@ class RunTimes:
         doubts: calls on the loop that are still timed by the CPU clock, because one took long by the wall clock.
     """
 
-    __slots__ = ("_calls", "doubts", "largest", "loop_size", "slowest")
+    __slots__ = ("_always", "_calls", "doubts", "largest", "loop_size", "slowest")
 
-    def __init__(self) -> None:
+    def __init__(self, *, always: bool = False) -> None:
+        """`always`: every call runs on the loop, whatever it takes: somebody who knows has promised."""
+        self._always = always
         self._calls: deque[tuple[float, int]] = deque(maxlen=WINDOW)
         self.slowest = 0.0
         self.largest = 0
-        self.loop_size = -1
+        self.loop_size = sys.maxsize if always else -1
         self.doubts = 0
 
     def __len__(self) -> int:
@@ -55,7 +60,13 @@ class RunTimes:
             self.largest = size
         elif leaving[1] >= self.largest:
             self.largest = max(call[1] for call in calls)
-        self.loop_size = self.largest if len(calls) >= ENOUGH and self.slowest < LIMIT else -1
+        if not self._always:
+            self.loop_size = self._bound()
+
+    def _bound(self) -> int:
+        if len(self._calls) < ENOUGH or self.slowest >= LIMIT:
+            return -1
+        return int(self.largest * min(GROWTH, LIMIT / max(self.slowest, LIMIT / GROWTH)))
 
     def add_on_loop(self, seconds: float, size: int) -> None:
         """Records a call on the loop, timed by the CPU clock while there are `doubts`, else by the wall clock.

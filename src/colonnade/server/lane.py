@@ -2,8 +2,8 @@
 
 The queue lives on the event loop. What has gathered when the thread is free goes over as one hand-over,
 and results come back coalesced into one wake-up of the loop, so that the cost of crossing threads is shared by all
-requests of a turn. No future and no lock is made per request. `_flush` is the seam for batching: it holds every request
-that waits, at the moment when the thread can take them.
+requests of a turn. No future and no lock is made per request. `batcher` stands in this queue with one work for all the
+requests that wait for a shared call, and decides what it holds when its turn has come.
 
 What has become quick (see `inline`) returns to the loop there too, and only there is it safe: the thread is free, so
 the model is never entered twice. A decision on arrival alone would never come back from the thread under steady load.
@@ -33,7 +33,8 @@ class Work:
     Attributes:
         call: runs on the thread.
         done: runs on the loop afterwards with `(result, None)` or `(None, error)`; not after `cancel`.
-        quick: says whether the call may run on the loop instead, asked when its turn has come; None: it never may.
+        quick: asked once, on the loop, when its turn has come: says whether the call may run there instead; it may
+            decide then what the call will do. None: it never may.
         dropped: nobody waits for the result any more; only the loop sets it.
     """
 
@@ -142,8 +143,14 @@ class Lane:
                     self._finish(_performed(work))
                 else:
                     self._busy = True
-                    self._inbox.put([work for work in queue if not work.dropped])
-                    queue.clear()
+                    handed = [queue.popleft()]
+                    while queue:
+                        work = queue.popleft()
+                        if not work.dropped:
+                            if work.quick is not None:
+                                work.quick()
+                            handed.append(work)
+                    self._inbox.put(handed)
         finally:
             if queue:  # a `done` failed: the loop reports it, and the others still get their turn
                 self._schedule()
@@ -214,10 +221,10 @@ def _performed(work: Work) -> Outcome:
     try:
         return work, None if call is None else call(), None
     except BaseException as error:
-        return work, None, _contained(error)
+        return work, None, contained(error)
 
 
-def _contained(error: BaseException) -> Exception:
+def contained(error: BaseException) -> Exception:
     """The error as one that neither ends the loop (`SystemExit`) nor breaks a future (`StopIteration`)."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error

@@ -10,6 +10,8 @@ from colonnade.server.repository import Repository
 # The buckets of Prometheus' Python client, which KServe's histograms have.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
+_ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+
 CLIENT_LEFT = 499  # the code of a request whose client left before its answer, as nginx counts it
 
 
@@ -47,6 +49,9 @@ class ReplicaMetrics:
             hook: registry.histogram(f"request_{hook}_seconds", f"Time of the model's {hook}.", label, BUCKETS)
             for hook in HOOKS
         }
+        self._rows = registry.histogram(
+            "request_batch_rows", "Rows of each call of the model that requests may share.", label, _ROWS
+        )
         self._total = registry.counter(
             "request_total", "Inference requests by protocol and status.", ("model_name", "protocol", "code")
         )
@@ -64,7 +69,9 @@ class ReplicaMetrics:
         return traffic
 
     def observer(self, model: str, hook: str) -> Observe:
-        """What takes the seconds of each call of a hosted model's hook."""
+        """What takes the seconds of each call of a hosted model's hook, or the rows of each of its batches."""
+        if hook == "batch":
+            return self._rows.labels(model).observe
         return self._hooks[hook].labels(model).observe
 
     def render(self, repository: Repository) -> bytes:
@@ -73,6 +80,6 @@ class ReplicaMetrics:
             for histogram in self._hooks.values():
                 histogram.labels(name)
             self._in_flight.labels(name)
-            self._queued.labels(name).set(0 if hosted.execution is None else hosted.execution.lane.load)
+            self._queued.labels(name).set(0 if hosted.execution is None else hosted.execution.load)
             self._ready.labels(name).set(int(hosted.ready))
         return self._registry.render()

@@ -54,7 +54,7 @@ class Termination(msgspec.Struct):
 async def run(arguments: Arguments, loader: Loader) -> Outcome:
     """Serves until a signal, or until the model turns out not to load."""
     metrics = ReplicaMetrics()
-    repository = Repository(arguments.max_queue, metrics.observer)
+    repository = Repository(arguments.policy, metrics.observer)
     router = Router(repository, metrics, arguments.max_body)
     http = HttpServer(router, limits=Limits(body_bytes=arguments.max_body))
     stopping = _stop_on_signal()

@@ -16,7 +16,7 @@ from typing import Any
 
 from colonnade.errors import ModelNotFound, ModelNotReady, NotFound, Unavailable
 from colonnade.model.contract import Model
-from colonnade.server.execution import Execution
+from colonnade.server.execution import Execution, Policy
 from colonnade.server.hooks import Observe
 from colonnade.server.lane import Lane
 from colonnade.wire import failures
@@ -89,13 +89,13 @@ class Repository:
         on_change: called after a model's readiness or the server's has changed.
     """
 
-    def __init__(self, max_queue: int, observers: Callable[[str, str], Observe]) -> None:
-        """`max_queue`: requests that may wait for one model; `observers` gives, for a model and a hook, what takes the
-        seconds of each call."""
+    def __init__(self, policy: Policy, observers: Callable[[str, str], Observe]) -> None:
+        """`policy`: how each model runs; `observers` gives, for a model and a hook, what takes the seconds of each call
+        (for `batch`, the rows)."""
         self.hosted: dict[str, Hosted] = {}
         self.draining = False
         self.on_change: list[Callable[[], None]] = []
-        self._max_queue = max_queue
+        self._policy = policy
         self._observers = observers
         self._changes: set[asyncio.Task[None]] = set()
 
@@ -152,12 +152,14 @@ class Repository:
         async with hosted.changing:
             before = hosted.execution
             self._enter(hosted, State.LOADING, "loading", before)
-            lane = Lane(hosted.name, self._max_queue)
+            lanes = [Lane(hosted.name, self._policy.max_queue) for _ in range(self._policy.instances)]
             try:
-                model = await lane.run(hosted.loader, limited=False)
-                execution = Execution(model, lane, self._max_queue, partial(self._observers, hosted.name))
+                models = [await lane.run(hosted.loader, limited=False) for lane in lanes]
+                copies = list(zip(models, lanes, strict=True))
+                execution = Execution(copies, self._policy, partial(self._observers, hosted.name))
             except Exception as error:
-                lane.close()
+                for lane in lanes:
+                    lane.close()
                 cause = failures.opaque(error).message
                 self._enter(hosted, State.UNAVAILABLE if before is None else State.READY, cause, before)
                 raise Unavailable(f"Model with name {hosted.name} is not ready. {cause}") from error

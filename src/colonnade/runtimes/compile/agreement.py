@@ -1,0 +1,52 @@
+"""When two answers are the same: the one place where the tolerance stands.
+
+Labels are equal or they are wrong. Numbers may differ by rounding: a graph sums in another order than the framework,
+and some graphs sum in float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+RELATIVE = 1e-5
+ABSOLUTE = 1e-6  # times the largest number among the answers that are compared
+
+
+class Disagreement(Exception):
+    """A graph and the original do not answer alike; the message names a row and both answers."""
+
+
+def difference(expected: np.ndarray, answer: np.ndarray) -> float:
+    """The largest difference between numbers, as a share of the largest expected one; 0 for labels.
+
+    Raises:
+        Disagreement: type or shape differ, a label differs, or a number differs by more than the tolerance.
+    """
+    if (expected.dtype, expected.shape) != (answer.dtype, answer.shape):
+        raise Disagreement(
+            f"the original answers {expected.dtype} {list(expected.shape)}, the graph {answer.dtype} "
+            f"{list(answer.shape)}"
+        )
+    if expected.dtype.kind != "f":
+        _refuse(expected, answer, expected == answer)
+        return 0.0
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(expected)
+        scale = float(np.max(np.abs(expected[finite]), initial=0.0))
+        gap = np.abs(expected.astype(np.float64) - answer)
+        alike = expected == answer  # infinities too
+        alike |= np.isnan(expected) & np.isnan(answer)
+        alike |= finite & (gap <= ABSOLUTE * scale + RELATIVE * np.abs(expected))
+    _refuse(expected, answer, alike)
+    return float(np.max(gap[finite], initial=0.0)) / scale if scale else 0.0
+
+
+def _refuse(expected: np.ndarray, answer: np.ndarray, alike: np.ndarray) -> None:
+    if bool(alike.all()):
+        return
+    at = int(np.argmin(alike))  # of the flat array: the first that differs
+    differing = int(alike.size - np.count_nonzero(alike))
+    raise Disagreement(
+        f"{differing} of {alike.size} values differ, the first where the original answers {expected.ravel()[at]!s} "
+        f"and the graph {answer.ravel()[at]!s}"
+    )
