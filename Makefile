@@ -20,7 +20,7 @@ test-all: lint types layers  ## the same with the slow suites
 	$(BIN)/pytest -m ''
 
 bench: $(VENV)/.dev  ## us and the peers side by side; writes bench/RESULTS.md
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench.run
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -1,99 +1,245 @@
-"""How each server under test is installed and started. All of them serve `iris` and answer one V2 request."""
+"""Every server of the comparison: how it is started, and what else its requests carry.
+
+`launch` starts one and waits for the right answer; nothing is measured on a server that gave a wrong one.
+"""
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).parent
-WORK = HERE / ".work"
-MODELS = WORK / "models"
+import psutil
 
-V2 = "/v2/models/iris/infer"
+from bench import environments, machine
+from bench.machine import SCRATCH, Unfit
+from bench.requests import Request
+
+START_TIMEOUT = 120.0
+PORTS = 3  # HTTP, gRPC, and one for metrics or an API
+NO_SETTINGS: Mapping[str, str] = {}
+TOKEN = "bench-token-of-one-run"
+
+
+@dataclass(frozen=True)
+class Batching:
+    """A peer's batching: rows at most, and how long a request may wait for others."""
+
+    size: int
+    delay: float
+
+    def __str__(self) -> str:
+        return f"up to {self.size}, {self.delay * 1000:g} ms"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start: of which model, under which name, where.
+
+    Attributes:
+        model: the model's file or folder.
+        name: the served name.
+        port: of HTTP; the next is gRPC's where a server has two.
+        folder: for what the server writes.
+        settings: of ours, where the work asks for other than the defaults: `compile: off` is `--compile off` of a
+            replica and `colonnade.dev/compile: "off"` in a manifest.
+        batching: a peer's, or None for none. Ours is never set: it decides by itself.
+    """
+
+    model: Path
+    name: str
+    port: int
+    folder: Path
+    settings: Mapping[str, str]
+    batching: Batching | None
 
 
 @dataclass(frozen=True)
 class Server:
-    """One row of the comparison.
+    """One row of the tables.
 
     Attributes:
-        title: the row's name in the report.
-        command: argv for (model file, port).
-        packages: what the server's own environment holds; empty for the project's environment.
+        title: its name in the report.
+        command: argv.
+        environment: the name of its environment, or None for the project's.
+        python: it is a peer written in Python.
+        alone: it costs something while it idles, so it runs only in its own turn.
+        headers: what its requests need.
+        one_port: gRPC is on HTTP's port.
     """
 
     title: str
-    command: Callable[[Path, int], list[str]]
-    packages: tuple[str, ...] = ()
-
-    @property
-    def python(self) -> Path:
-        """The interpreter of the server's environment."""
-        return environment(self) / "bin" / "python" if self.packages else Path(sys.executable)
-
-
-def environment(server: Server) -> Path:
-    """Where a peer's own environment lies."""
-    return WORK / f"venv-{server.packages[0].split('=')[0]}"
+    command: Callable[[Launch], list[str]]
+    environment: str | None = None
+    python: bool = False
+    alone: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    one_port: bool = False
 
 
-def install(server: Server) -> None:
-    """Makes the peer's environment, once."""
-    if not server.packages or (environment(server) / ".done").exists():
-        return
-    uv = Path(sys.executable).with_name("uv")
-    tool = str(uv) if uv.exists() else "uv"
-    subprocess.run(
-        [tool, "venv", "--quiet", "--allow-existing", "--python", sys.executable, environment(server)], check=True
+@dataclass
+class Running:
+    """A server that answers.
+
+    Attributes:
+        port: where.
+        headers: what its requests need.
+        cold: seconds from its start to the first right answer.
+        answer_bytes: size of the right answer's body.
+    """
+
+    root: psutil.Process
+    port: int
+    headers: Mapping[str, str]
+    cold: float
+    answer_bytes: int
+
+    def processes(self) -> list[psutil.Process]:
+        return machine.tree(self.root)
+
+
+@contextmanager
+def launch(
+    name: str,
+    model: Path,
+    request: Request,
+    *,
+    settings: Mapping[str, str] = NO_SETTINGS,
+    batching: Batching | None = None,
+) -> Iterator[Running]:
+    """Starts a server and ends it with all its processes.
+
+    Raises:
+        Unfit: it does not start, or does not answer rightly; says why.
+    """
+    server = SERVERS[name]
+    if server.environment is not None:
+        environments.install(server.environment)
+    folder = SCRATCH / f"{name}-{request.body.name}-{model.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    ports = machine.free_ports(PORTS)
+    command = server.command(Launch(model, request.model, ports[0], folder, settings, batching))
+    port = ports[1] if request.grpc and not server.one_port else ports[0]
+    log = folder / "server.log"
+    started = time.perf_counter()
+    root = machine.spawn(command, log)
+    try:
+        size = _first_answer(root, request, port, server.headers, log)
+        cold = time.perf_counter() - started
+        machine.favour(machine.tree(root))
+        yield Running(root, port, server.headers, cold, size)
+    finally:
+        machine.stop(root)
+
+
+def _first_answer(root: psutil.Process, request: Request, port: int, headers: Mapping[str, str], log: Path) -> int:
+    deadline = time.monotonic() + START_TIMEOUT
+    last = "nothing listens"
+    while True:
+        try:
+            return request.ask(port, headers)
+        except OSError:
+            pass
+        except ValueError as error:
+            last = str(error)
+        if not machine.alive(root) or time.monotonic() > deadline:
+            tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise Unfit(f"gives no right answer ({last}); its log ends: {' '.join(tail)[-200:]}")
+        time.sleep(0.005)
+
+
+# Ours.
+
+
+def _replica(given: Launch) -> list[str]:
+    serve = [sys.executable, "-m", "colonnade.server", "--model-name", given.name, "--model-dir", str(given.model)]
+    ports = ["--http-port", str(given.port), "--grpc-port", str(given.port + 1)]
+    return [*serve, *ports, *(word for key, value in given.settings.items() for word in (f"--{key}", value))]
+
+
+def _gateway(given: Launch) -> list[str]:
+    state = given.folder / "state"
+    state.mkdir(mode=0o700)
+    token = state / "token"
+    token.touch(mode=0o600)
+    token.write_text(TOKEN)
+    manifest = given.folder / "isvc.yaml"
+    annotations = ", ".join(f'colonnade.dev/{key}: "{value}"' for key, value in given.settings.items())
+    manifest.write_text(
+        f"""apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: {given.name}
+  annotations: {{{annotations}}}
+spec:
+  predictor:
+    model:
+      modelFormat: {{name: {_format(given.model)}}}
+      protocolVersion: v2
+      storageUri: {given.model}
+"""
     )
-    subprocess.run([tool, "pip", "install", "--quiet", "--python", str(server.python), *server.packages], check=True)
-    (environment(server) / ".done").touch()
+    program = Path(sys.executable).with_name("colonnade")
+    ports = [str(given.port + offset) for offset in range(PORTS)]
+    listen = ["--http-port", ports[0], "--grpc-port", ports[1], "--api-port", ports[2], "--require-token"]
+    return [str(program), "--state-dir", str(state), "up", *listen, "-f", str(manifest)]
 
 
-def _bare(model: Path, port: int) -> list[str]:
-    return [sys.executable, str(HERE / "bare_loop.py"), str(model), str(port)]
+def _format(model: Path) -> str:
+    return {".onnx": "onnx", ".joblib": "sklearn", "": "python"}[model.suffix]
 
 
-def _replica(model: Path, port: int) -> list[str]:
-    serve = [sys.executable, "-m", "colonnade.server", "--model-name", "iris", "--runtime", "auto"]
-    return [*serve, "--model-dir", str(model), "--http-port", str(port), "--grpc-port", str(port + 1)]
+# The limits and the peers.
 
 
-def _gateway(model: Path, port: int) -> list[str]:
-    state = ["--state-dir", str(WORK / "state")]
-    ports = ["--http-port", str(port), "--grpc-port", str(port + 1), "--api-port", str(port + 2)]
-    return [str(Path(sys.executable).with_name("colonnade")), *state, "up", *ports, "-f", str(manifest(model))]
+def _loop(given: Launch) -> list[str]:
+    return [sys.executable, "-m", "bench.limits.loop", "--model", str(given.model), "--port", str(given.port)]
 
 
-def manifest(model: Path) -> Path:
-    """An InferenceService for the model file."""
-    kind = {".onnx": "onnx", ".joblib": "sklearn"}[model.suffix]
-    path = WORK / f"isvc-{kind}.yaml"
-    path.write_text(
-        "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata: {name: iris}\n"
-        f"spec: {{predictor: {{{kind}: {{storageUri: {model}, protocolVersion: v2}}}}}}\n"
-    )
-    return path
+def _batched_loop(given: Launch) -> list[str]:
+    return [*_loop(given), "--batch", "64"]
 
 
-def _kserve(model: Path, port: int) -> list[str]:
-    return [str(SERVERS["kserve"].python), str(HERE / "peers" / "kserve_server.py"), str(model), str(port)]
+def _grpc_loop(given: Launch) -> list[str]:
+    return [sys.executable, "-m", "bench.limits.grpc_loop", "--model", str(given.model), "--port", str(given.port)]
 
 
-def _mlserver(model: Path, port: int) -> list[str]:
-    return [str(SERVERS["mlserver"].python), str(HERE / "peers" / "mlserver_start.py"), str(model), str(port)]
+def _peer(environment: str, module: str, *extra: str) -> Callable[[Launch], list[str]]:
+    def command(given: Launch) -> list[str]:
+        argv = [str(environments.python(environment)), "-m", f"bench.peers.{module}", "--model", str(given.model)]
+        argv += ["--name", given.name, "--port", str(given.port), "--folder", str(given.folder)]
+        if given.batching is not None:
+            argv += ["--batch-size", str(given.batching.size), "--batch-delay", str(given.batching.delay)]
+        return [*argv, *extra]
+
+    return command
 
 
-SERVERS = {
-    "bare": Server("bare uvloop loop (the limit)", _bare),
+_AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+
+SERVERS: dict[str, Server] = {
+    "bare": Server("bare loop", _loop),
+    "bare-batched": Server("bare loop, batched per turn", _batched_loop),
+    "bare-grpc": Server("bare HTTP/2 loop", _grpc_loop, one_port=True),
     "replica": Server("Colonnade, replica alone", _replica),
-    "gateway": Server("Colonnade, through the gateway", _gateway),
-    "kserve": Server("KServe's server", _kserve, ("kserve==0.21.0", "scikit-learn", "onnxruntime")),
-    # With a newer uvloop MLServer 1.7.1 fails at start.
+    "gateway": Server("Colonnade, through the gateway", _gateway, headers=_AUTHORIZED),
+    "compiled": Server("Colonnade, through the gateway, compiled", _gateway, headers=_AUTHORIZED),
+    "kserve": Server("KServe's server", _peer("kserve", "kserve_server"), "kserve", python=True),
     "mlserver": Server(
-        "MLServer, in-process", _mlserver, ("mlserver==1.7.1", "scikit-learn", "onnxruntime", "uvloop<0.22")
+        "MLServer, in-process", _peer("mlserver", "mlserver_start", "--workers", "0"), "mlserver", python=True
     ),
+    "mlserver-parallel": Server(
+        "MLServer, parallel worker", _peer("mlserver", "mlserver_start", "--workers", "1"), "mlserver", python=True
+    ),
+    "litserve": Server("LitServe", _peer("litserve", "litserve_server"), "litserve", python=True),
+    "bentoml": Server("BentoML", _peer("bentoml", "bentoml_start"), "bentoml", python=True),
+    "triton": Server("Triton, Python backend", _peer("triton", "triton_start"), "triton"),
+    "ray": Server("Ray Serve", _peer("ray", "ray_server"), "ray", python=True, alone=True),
 }
+PYTHON_PEERS = tuple(name for name, server in SERVERS.items() if server.python)
+PEERS = (*PYTHON_PEERS, "triton")

@@ -14,7 +14,7 @@ import click
 
 from colonnade import defaults
 from colonnade.cli.main import COMMANDS, main
-from colonnade.resources import kinds
+from colonnade.resources import kinds, meta
 from colonnade.resources.shape import Entries, Free, Listing, Record, Shape, shape_of
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -112,6 +112,8 @@ def limits() -> str:
     for line in (SOURCE / "defaults.py").read_text().splitlines():
         if found := re.match(r"([A-Z_]+) = [^#]*(?:# (.*))?$", line):
             lines.append(f"| `{found[1]}` | {getattr(defaults, found[1])} | {found[2] or ''} |")
+    lines += ["", "## Annotations of an InferenceService", "", "| annotation | |", "|---|---|"]
+    lines += [f"| `{name}` | {note} |" for name, note in meta.own_annotations().items()]
     return "\n".join([*lines, "", *FILES]) + "\n"
 
 
@@ -128,7 +130,8 @@ FILES = [
     "| `colonnade.db` | the resources (SQLite, write-ahead log) |",
     "| `lock` | held by the running control plane; a second one is refused with its pid |",
     "| `tls/` | the authority and the certificate of the API |",
-    "| `routes.json`, `gateway.json`, `gateway.log` | what the gateway serves, which process it is, what it logs |",
+    "| `routes.json`, `gateway.json`, `gateway.log` | what the gateway serves, which process it is, what it logs; "
+    "`gateway-1.json` and so on for further processes |",
     "| `replicas/` | a folder per replica: its process, its log, why it ended |",
     "| `run/` | Unix sockets; under the temporary folder if the path of the state folder is too long for them |",
     "| `cache/` | downloaded models, by content |",

@@ -26,6 +26,21 @@ DRAIN_LINGER = 0.5  # a stop leaves unused connections open for so long, for req
 IDLE_TIMEOUT = 75.0  # a connection without a request is closed
 CONNECT_TIMEOUT = 5.0
 
+# What the gateway does for a service whose replicas fail or are flooded.
+MAX_GATEWAY_WORKERS = 64  # processes of the gateway
+MAX_IN_FLIGHT = 4096  # requests that one gateway process forwards at one time; more are 503
+IN_FLIGHT_BORROW = 4  # one service may have so many times what is free of these
+SLOW_START = 5.0  # until a replica that joins others gets its full share of the requests
+EJECT_AFTER_FAILURES = 5  # in a row, and a replica gets no requests for a while
+MAX_EJECTED_PERCENT = 50  # of a service's replicas
+EJECTION_FIRST = 5.0  # doubled each time
+EJECTION_MAX = 120.0
+RETRY_PERCENT = 20  # retries per 100 requests of a service
+RETRIES_PER_SECOND = 1.0  # and so many more
+BREAKER_FAILURES = 20  # of a service in a row, without an answer of any replica, and it answers 503 at once
+BREAKER_FIRST = 1.0  # until one request tries again, doubled each time
+BREAKER_MAX = 30.0
+
 # Replicas.
 MAX_QUEUE = 1000  # requests that wait for one model before 429
 MAX_QUEUE_BYTES = 512 * MIB  # of the bodies of requests that wait for one model before 429
@@ -50,3 +65,9 @@ EVENT_TTL = 3600.0
 
 # Annotations of ours.
 TRUST_CODE = "colonnade.dev/trust-code"
+DIRECT = "colonnade.dev/direct"  # "true": a port of its own, past the gateway
+ANNOTATION_SLOW_START = "colonnade.dev/slow-start"  # SLOW_START of this service; likewise those that follow
+ANNOTATION_EJECT_AFTER = "colonnade.dev/eject-after-failures"
+ANNOTATION_MAX_EJECTED = "colonnade.dev/max-ejected-percent"
+ANNOTATION_RETRY_PERCENT = "colonnade.dev/retry-percent"
+ANNOTATION_BREAKER = "colonnade.dev/breaker-failures"

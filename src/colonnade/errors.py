@@ -131,6 +131,12 @@ class InferenceError(Error):
     reason = "InferenceError"
 
 
+class ProcessLost(Error):
+    """The process in which the model runs ended while it computed this; one that replaces it is started (500)."""
+
+    reason = "ModelProcessLost"
+
+
 class LoadFailed(Error):
     """A model cannot be loaded: the message names the file and the fix (500)."""
 

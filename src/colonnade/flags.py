@@ -54,11 +54,18 @@ FLAGS: Mapping[str, Flag] = {
     "--max-body": Flag(Effect.WORKS),
     "--max-message": Flag(Effect.WORKS),
     "--max-queue": Flag(Effect.WORKS),
+    "--max-queue-bytes": Flag(Effect.WORKS),
+    "--queue-target": Flag(Effect.WORKS),
     "--execution": Flag(Effect.WORKS),
     "--instances": Flag(Effect.WORKS),
     "--max-batch-size": Flag(Effect.WORKS),
     "--max-batch-latency": Flag(Effect.WORKS),
     "--preferred-batch-sizes": Flag(Effect.WORKS),
+    "--response-cache": Flag(Effect.WORKS),
+    "--response-cache-ttl": Flag(Effect.WORKS),
+    "--compile": Flag(Effect.WORKS),
+    "--compile-cache": Flag(Effect.PLACED, "all replicas of a platform share one folder"),
+    "--compile-report": Flag(Effect.PLACED, "each replica has a file of its own"),
     "--grace": Flag(Effect.WORKS),
     "--grpc-max-send-message-length": Flag(Effect.ADAPTED, _ONE_LIMIT),
     "--grpc-max-receive-message-length": Flag(Effect.ADAPTED, _ONE_LIMIT),
@@ -68,6 +75,7 @@ FLAGS: Mapping[str, Flag] = {
     "--socket": Flag(Effect.PLACED, _ADDRESS),
     "--grpc-port": Flag(Effect.PLACED, _ADDRESS),
     "--grpc-socket": Flag(Effect.PLACED, _ADDRESS),
+    "--direct-port": Flag(Effect.PLACED, "the annotation colonnade.dev/direct gives a service its port"),
     "--termination-file": Flag(Effect.PLACED, "each replica has a file of its own"),
     "--workers": Flag(Effect.NONE, "one process per replica; raise minReplicas instead"),
     "--max-threads": Flag(Effect.NONE, "gRPC needs no threads"),
@@ -90,6 +98,22 @@ FLAGS: Mapping[str, Flag] = {
     "--ssl-keyfile": Flag(Effect.REFUSED, f"{_TLS}; remove it"),
 }
 """Every flag that the model server knows, by its name with hyphens."""
+
+
+ANNOTATIONS: Mapping[str, str] = {
+    "colonnade.dev/execution": "--execution",
+    "colonnade.dev/instances": "--instances",
+    "colonnade.dev/max-batch-size": "--max-batch-size",
+    "colonnade.dev/max-batch-latency": "--max-batch-latency",
+    "colonnade.dev/preferred-batch-sizes": "--preferred-batch-sizes",
+    "colonnade.dev/compile": "--compile",
+    "colonnade.dev/response-cache": "--response-cache",
+    "colonnade.dev/response-cache-ttl": "--response-cache-ttl",
+    "colonnade.dev/max-queue": "--max-queue",
+    "colonnade.dev/max-queue-bytes": "--max-queue-bytes",
+    "colonnade.dev/queue-target": "--queue-target",
+}
+"""Annotations of a service that its replicas get as flags; its `args`, which come later, win."""
 
 
 def canonical(word: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from colonnade.control.gateway_process import GatewayProcess, Listen
+from colonnade.control.gateway_process import GatewayProcess
+from colonnade.control.gateway_worker import Listen
 from colonnade.control.layout import Layout
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from colonnade.control import template
+from colonnade.control.direct import DirectPorts
 from colonnade.control.events import Events
 from colonnade.control.objects import Ref
 from colonnade.control.pods import Pods
@@ -31,7 +32,7 @@ class House:
     def __init__(self, folder: Path, platform: LocalPlatform, **settings: Any) -> None:
         self.store = Store(folder / "db")
         self.platform = platform
-        self.pods = Pods(self.store, platform, Events(self.store), folder, **settings)
+        self.pods = Pods(self.store, platform, Events(self.store), folder, DirectPorts(), **settings)
 
     def create(self, code: str, **container: Any) -> None:
         container = {"name": "c", "command": ["python", "-c", code], **container}

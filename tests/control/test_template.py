@@ -222,3 +222,38 @@ def test_a_component_is_not_dropped_in_silence(component: str) -> None:
     found = template.plan(service)
     assert isinstance(found, Refusal)
     assert f"spec.{component}" in found.message
+
+
+def test_annotations_become_flags_of_the_server_and_arguments_win() -> None:
+    annotations = {"colonnade.dev/queue-target": "0.5", "colonnade.dev/max-queue": "7"}
+    plan = planned({"sklearn": {"storageUri": "/m", "args": ["--max-queue=9"]}}, annotations=annotations)
+    assert plan.container["args"][-3:] == ["--max-queue=7", "--queue-target=0.5", "--max-queue=9"]
+    assert all(flag in flags.FLAGS for flag in flags.ANNOTATIONS.values())
+
+
+def test_a_port_of_its_own_is_asked_for_by_annotation() -> None:
+    plan = planned({"sklearn": {"storageUri": "/m"}}, annotations={defaults.DIRECT: "true"})
+    place = plan.container["args"].index("--direct-port")
+    assert plan.container["args"][place + 1] == "$(COLONNADE_DIRECT_PORT)"
+    plain = planned({"sklearn": {"storageUri": "/m"}}, annotations={defaults.DIRECT: "false"})
+    assert "--direct-port" not in plain.container["args"]
+
+
+@pytest.mark.parametrize(
+    ("predictor", "annotations", "text"),
+    [
+        ({"sklearn": {"storageUri": "/m"}}, {defaults.DIRECT: "yes"}, 'must be "true" or "false", not \'yes\''),
+        ({"containers": [{"name": "c", "command": ["x"]}]}, {defaults.DIRECT: "true"}, "has its own port"),
+        (
+            {"sklearn": {"storageUri": "/m"}},
+            {"colonnade.dev/retry-percent": "many"},
+            "colonnade.dev/retry-percent must",
+        ),
+    ],
+)
+def test_annotations_that_cannot_be_met_are_refused(
+    predictor: dict[str, Any], annotations: dict[str, str], text: str
+) -> None:
+    refusal = template.plan(isvc(predictor, annotations=annotations))
+    assert isinstance(refusal, Refusal)
+    assert text in refusal.message

@@ -16,9 +16,10 @@ import uvloop
 
 from colonnade.gateway.process import Gateway, Settings
 from colonnade.gateway.routes import Backend, Route, RouteTable
-from colonnade.net import Address, App, FetchedResponse, HttpServer, Upstream
+from colonnade.net import Address, App, FetchedResponse, HttpServer, Upstream, mux
 
 HOST = "iris-default.example.com"
+MUX = ".mux"  # ends the addresses of upstreams that are spoken to in frames
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
@@ -42,8 +43,10 @@ def bound() -> socket.socket:
 
 
 def iris(*addresses: str, grpc: str | None = None, **changes: Any) -> Route:
-    """The route of a ready service `default/iris` with these HTTP backends."""
-    backends = tuple(Backend(f"iris-{i}", address, grpc) for i, address in enumerate(addresses))
+    """The route of a ready service `default/iris` with these backends; see `serve` for how they are spoken to."""
+    backends = tuple(
+        Backend(f"iris-{i}", address, grpc, mux=address.endswith(MUX)) for i, address in enumerate(addresses)
+    )
     route = Route("default", "iris", "iris", (HOST, "iris.default.example.com"), backends, ready=True)
     return msgspec.structs.replace(route, **changes)
 
@@ -121,16 +124,16 @@ async def running(start: Start) -> Running:
 Serve = Callable[[App], Awaitable[str]]
 
 
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    """Starts upstreams on Unix sockets; gives their addresses."""
+@pytest.fixture(params=["", MUX], ids=["http", "mux"])
+async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
+    """Starts upstreams on Unix sockets; gives their addresses. Who uses it is run with HTTP/1.1 and with frames."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         counter = iter(range(1000))
 
         async def starter(app: App) -> str:
-            path = f"{folder}/{next(counter)}"
-            server = HttpServer(app)
+            path = f"{folder}/{next(counter)}{request.param}"
+            server = HttpServer(app, dialects=[(mux.PREFACE, mux.MuxConnection)])
             await server.listen_unix(path)
             stack.push_async_callback(server.drain, 0.1)
             return f"unix:{path}"

@@ -124,7 +124,7 @@ async def test_replica_that_stays_keeps_its_connections(running: Running, serve:
     running.route(iris(address), version=2)
     (after,) = running.gateway.fleet.services[0].balancer.members
     assert after is before
-    assert after.http.idle == 1
+    assert after.http.open == 1
 
 
 async def test_listening_sockets_are_handed_over(running: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 import pytest
@@ -72,3 +73,65 @@ def test_back_off_doubles_to_a_limit_and_ends_with_a_success() -> None:
     assert load.retry_at == 0.0
     load.unreachable(0.0)
     assert load.retry_at == BACKOFF_FIRST
+
+
+def test_of_many_replicas_two_are_drawn_and_the_better_one_is_taken() -> None:
+    members = replicas(*range(20, 0, -1))
+    drawn = iter([3, 4, 7, 6, 19, 0])  # the second number counts without the first member
+    balancer = Balancer(members, lambda _: next(drawn))
+    picked = [members.index(chosen) for _ in range(3) if (chosen := balancer.pick(0.0)) is not None]
+    assert picked == [5, 7, 19]
+
+
+def test_of_many_replicas_none_that_is_left_alone_is_taken_while_another_is_there() -> None:
+    members = replicas(*[0] * 20)
+    for member in members[:19]:
+        member.load.eject(10.0, 0.0)
+    balancer = Balancer(members)
+    assert {balancer.pick(0.0) for _ in range(50)} == {members[19]}
+    assert balancer.pick(0.0, tried=members[19:]) in members[:19]
+
+
+def test_many_replicas_are_loaded_evenly() -> None:
+    members = replicas(*[0] * 50)
+    balancer = Balancer(members, random.Random(7).randrange)
+    for _ in range(5000):
+        chosen = balancer.pick(0.0)
+        assert chosen is not None
+        chosen.load.outstanding += 1
+    assert max(member.load.outstanding for member in members) <= 104
+
+
+@pytest.mark.parametrize(
+    ("now", "others", "taken"),
+    [
+        (100.0, 9, 1),  # a tenth of a full load at the beginning
+        (105.0, 9, 5),
+        (109.0, 9, 9),
+        (110.0, 9, 10),
+    ],
+)
+def test_a_replica_that_joins_others_starts_slowly(now: float, others: int, taken: int) -> None:
+    warm, cold = replicas(others, 0)
+    cold.load.start_slowly(100.0, 10.0)
+    balancer = Balancer([warm, cold])
+    while (chosen := balancer.pick(now)) is cold:
+        chosen.load.outstanding += 1
+    assert cold.load.outstanding == taken or cold.load.outstanding == taken - 1
+
+
+def test_an_ejected_replica_is_left_alone_and_then_starts_slowly() -> None:
+    members = replicas(0, 3)
+    members[0].load.eject(105.0, 10.0)
+    balancer = Balancer(members)
+    assert balancer.pick(104.9) is members[1]
+    assert balancer.pick(105.1) is members[1]  # 3 are not too many for what it can take now
+    assert balancer.pick(114.9) is members[0]
+
+
+def test_a_late_answer_does_not_take_back_an_ejection() -> None:
+    members = replicas(0, 3)
+    members[0].load.unreachable(100.0)
+    members[0].load.eject(105.0, 0.0)
+    members[0].load.reached()
+    assert Balancer(members).pick(104.0) is members[1]

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -260,11 +261,11 @@ async def test_replica_that_is_not_there(gateway: Running, grpc_serve: Serve) ->
         with pytest.raises(aio.AioRpcError) as caught:
             await client.unary_unary(INFER)(infer("iris"))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert "safe to call again" in (caught.value.details() or "")
+        assert "safe to send it again" in (caught.value.details() or "")
         assert "/nowhere" not in (caught.value.details() or "")
         with pytest.raises(aio.AioRpcError) as caught:
             await client.stream_stream("/any.Service/StreamEcho")(iter([infer("iris")])).read()
-        assert "safe to call again" in (caught.value.details() or "")
+        assert "safe to send it again" in (caught.value.details() or "")
 
 
 async def test_replica_that_breaks_off(gateway: Running) -> None:
@@ -353,15 +354,16 @@ async def test_many_calls_count_and_leave_nothing(gateway: Running, grpc_serve: 
     assert numbers['colonnade_gateway_in_flight{protocol="grpc"}'] == 0
 
 
-async def test_bytes_that_are_no_http2(gateway: Running) -> None:
+async def test_one_port_takes_all_protocols(gateway: Running, grpc_serve: Serve) -> None:
+    """gRPC on the HTTP port, and both versions of HTTP on either port."""
+    address, _ = await grpc_serve()
+    gateway.route(iris("unix:/no", grpc=address))
+    async with aio.insecure_channel(gateway.gateway.http_addresses[0]) as client:
+        assert await client.unary_unary(INFER)(infer("iris")) == infer("iris")
     assert gateway.gateway.grpc_address is not None
-    host, _, port = gateway.gateway.grpc_address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-    async with asyncio.timeout(5):
-        try:
-            while await reader.read(1000):
-                pass
-        except ConnectionResetError:
-            pass
-    writer.close()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"http://{gateway.gateway.grpc_address}/v2/health/live")
+    assert (answer.http_version, answer.json()) == ("HTTP/1.1", {"live": True})
+    async with httpx.AsyncClient(trust_env=False, http1=False, http2=True) as http:
+        answer = await http.get(f"http://{gateway.gateway.http_addresses[0]}/v2/health/live")
+    assert (answer.http_version, answer.json()) == ("HTTP/2", {"live": True})

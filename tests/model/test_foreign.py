@@ -37,7 +37,8 @@ OUTPUTS: list[tuple[Any, str, Any]] = [
 @pytest.mark.parametrize(("output", "datatype", "values"), OUTPUTS)
 def test_an_output_becomes_a_tensor(output: Any, datatype: str, values: Any) -> None:
     respond = results.responder("m", "1", ())
-    answer = respond(kserve.InferResponse("", "other", [output], parameters={"p": 1}), REQUEST)
+    answer = respond(kserve.InferResponse("", "other", [output], parameters={"p": 1}))
+    answer = results.identified(answer, REQUEST)
     [tensor] = answer.outputs
     assert (tensor.name, tensor.datatype, tensor.data.tolist()) == ("y", datatype, values)
     assert tensor.shape == tensor.data.shape
@@ -56,12 +57,12 @@ def test_over_v1_it_is_the_predictions() -> None:
 def test_data_that_is_not_of_its_shape_is_named() -> None:
     wrong = kserve.InferResponse("1", "m", [kserve.InferOutput("y", [3], "FP32", [1.0])])
     with pytest.raises(InferenceError, match=r'^Output "y" cannot be read as FP32 of shape \[3\]$'):
-        results.responder("m", "1", ())(wrong, REQUEST)
+        results.responder("m", "1", ())(wrong)
 
 
 def test_it_is_held_against_declared_outputs() -> None:
     respond = results.responder("m", "1", [TensorSpec("y", "FP64", (-1,))])
-    [tensor] = respond(SimpleNamespace(outputs=[kserve.InferOutput("y", [1], "FP32", [1.0])]), REQUEST).outputs
+    [tensor] = respond(SimpleNamespace(outputs=[kserve.InferOutput("y", [1], "FP32", [1.0])])).outputs
     assert (tensor.datatype, tensor.data.dtype) == ("FP64", np.float64)
 
 
@@ -75,5 +76,6 @@ def test_anything_else_is_left_alone(result: Any) -> None:
 def test_a_response_that_the_model_keeps_is_not_changed() -> None:
     kept = InferResponse("", [Tensor.of("y", [1])])
     respond = results.responder("m", "1", ())
-    assert [respond(kept, InferRequest("m", [], id=identity)).id for identity in ("1", "2")] == ["1", "2"]
+    answers = [results.identified(respond(kept), InferRequest("m", [], id=identity)) for identity in ("1", "2")]
+    assert [answer.id for answer in answers] == ["1", "2"]
     assert kept == InferResponse("", kept.outputs)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonnade.observe import Registry
+from colonnade.observe.metrics import summed
 
 
 def test_text_form() -> None:
@@ -114,3 +115,28 @@ def test_any_label_value_stays_on_one_line(value: str) -> None:
     quoted = lines[2].removeprefix('a_total{x="').removesuffix('"} 1')
     restored = quoted.replace("\\\\", "\0\0").replace('\\"', '"').replace("\\n", "\n").replace("\0\0", "\\")
     assert restored == value or "\0" in value
+
+
+def test_renderings_of_several_processes_are_summed() -> None:
+    texts = []
+    for number in (1, 2):
+        registry = Registry()
+        requests = registry.counter("requests_total", "Requests.", ("code",))
+        requests.labels("200").inc(number)
+        requests.labels(f"50{number} x").inc(0.5)
+        registry.histogram("seconds", "Time.", buckets=(1.0,)).observe(float(number))
+        texts.append(registry.render())
+    assert summed(texts).decode().splitlines() == [
+        "# HELP requests_total Requests.",
+        "# TYPE requests_total counter",
+        'requests_total{code="200"} 3',
+        'requests_total{code="501 x"} 0.5',
+        'requests_total{code="502 x"} 0.5',
+        "# HELP seconds Time.",
+        "# TYPE seconds histogram",
+        'seconds_bucket{le="1"} 1',
+        'seconds_bucket{le="+Inf"} 2',
+        "seconds_sum 3",
+        "seconds_count 2",
+    ]
+    assert summed(texts[:1]) == texts[0]

@@ -11,6 +11,7 @@ import pytest
 
 from colonnade.errors import Overloaded
 from colonnade.server.lane import Lane
+from colonnade.server.overload import Admission
 
 DEADLINE = 5.0
 
@@ -41,7 +42,7 @@ def collector(into: list[Any], wanted: int) -> tuple[Callable[[Any, Exception | 
 
 @pytest.fixture
 async def lane() -> Any:
-    lane = Lane("m", limit=3)
+    lane = Lane("m", Admission(max_requests=4, max_bytes=1000, target=10.0, interval=1.0))
     yield lane
     lane.close()
     await asyncio.to_thread(lane.thread.join, DEADLINE)
@@ -77,17 +78,17 @@ async def test_errors_reach_the_caller_and_the_thread_lives_on(lane: Lane) -> No
 async def test_a_full_queue_refuses_and_recovers(lane: Lane) -> None:
     gate = Gate()
     results: list[Any] = []
-    done, complete = collector(results, 4)
+    done, complete = collector(results, 5)
     lane.submit(gate, done)
     await asyncio.to_thread(gate.begun.wait, DEADLINE)
-    for number in range(3):
+    for number in range(4):
         lane.submit(lambda number=number: number, done)
-    with pytest.raises(Overloaded, match="3 requests wait for model m") as refusal:
+    with pytest.raises(Overloaded, match="4 requests wait for this model") as refusal:
         lane.submit(lambda: None, done)
     assert refusal.value.retry_after is not None
     gate.open.set()
     await asyncio.wait_for(complete.wait(), DEADLINE)
-    assert results == ["gate", 0, 1, 2]
+    assert results == ["gate", 0, 1, 2, 3]
     lane.submit(lambda: None, lambda result, error: None)
 
 

@@ -18,9 +18,15 @@ def _elements(datatype: str, finite: bool, text: bool) -> st.SearchStrategy[Any]
         return st.text(st.characters(codec="utf-8"), max_size=6).map(str.encode) if text else st.binary(max_size=6)
     if datatype == "BOOL":
         return st.booleans()
+    if datatype == "BF16":
+        return st.integers(0, 0xFFFF).map(_from_half)
     if dtype.kind == "f":
         return st.floats(width=dtype.itemsize * 8, allow_nan=not finite, allow_infinity=not finite)
     return st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+
+
+def _from_half(bits: int) -> np.float32:
+    return np.array([bits << 16], dtype=np.uint32).view(np.float32)[0]
 
 
 @st.composite
@@ -37,7 +43,7 @@ def arrays(draw: st.DrawFn, datatype: str, finite: bool = False, text: bool = Fa
 def tensors(draw: st.DrawFn, json_only: bool = False) -> list[Tensor]:
     """Tensors with different names. `json_only`: only what JSON can carry exactly."""
     names = draw(st.lists(_NAMES, min_size=1, max_size=3, unique=True))
-    datatypes = [datatype for datatype in DTYPES if not (json_only and datatype == "FP16")]
+    datatypes = [datatype for datatype in DTYPES if not (json_only and datatype in ("FP16", "BF16"))]
     result = []
     for name in names:
         datatype = draw(st.sampled_from(datatypes))

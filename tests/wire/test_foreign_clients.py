@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
@@ -16,7 +17,9 @@ ARRAYS: dict[str, np.ndarray] = {
     for datatype, dtype in DTYPES.items()
     if datatype != "BYTES"
 }
+ARRAYS["BF16"] = ARRAYS["BF16"].astype(ml_dtypes.bfloat16)
 ARRAYS["BYTES"] = np.array([["a", "ß", ""], ["d", "e", "f" * 300]], dtype=object)
+ONLY_BINARY = ("FP16", "BF16")
 AS_BYTES = np.array([[b"a", "ß".encode(), b""], [b"d", b"e", b"f" * 300]], dtype=object)
 
 
@@ -42,7 +45,7 @@ def test_their_binary_requests_decode(datatype: str) -> None:
     np.testing.assert_array_equal(request.inputs[0].data, expected(datatype))
 
 
-@pytest.mark.parametrize("datatype", [datatype for datatype in DTYPES if datatype != "FP16"])
+@pytest.mark.parametrize("datatype", [datatype for datatype in DTYPES if datatype not in ONLY_BINARY])
 def test_their_json_requests_decode(datatype: str) -> None:
     body, length = triton_body([("x", datatype, False)], [InferRequestedOutput("y", binary_data=False)])
     assert length is None
@@ -62,7 +65,7 @@ def test_their_mixed_requests_decode() -> None:
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_they_decode_our_answers(binary: bool) -> None:
-    datatypes = [datatype for datatype in DTYPES if binary or datatype != "FP16"]
+    datatypes = [datatype for datatype in DTYPES if binary or datatype not in ONLY_BINARY]
     asked = [InferRequestedOutput(datatype, binary_data=binary) for datatype in datatypes]
     body, length = triton_body([("x", "INT8", True)], asked)
     response = InferResponse("m", [Tensor.of(datatype, expected(datatype)) for datatype in DTYPES])

@@ -43,7 +43,7 @@ def test_grpc_request(sent: list[Tensor], raw: bool) -> None:
     kind = grpc.RawInferRequest if raw else InferRequest
     message = grpc.encode_request(kind("m", sent, id="7"))
     received = grpc.decode(pb.ModelInferRequest.FromString(message.SerializeToString()))
-    needs_raw = raw or any(tensor.datatype == "FP16" for tensor in sent)
+    needs_raw = raw or any(tensor.datatype in ("FP16", "BF16") for tensor in sent)
     assert isinstance(received, grpc.RawInferRequest) == needs_raw
     assert_same(received.inputs, sent)
     assert received.id == "7"

@@ -63,9 +63,12 @@ BAD_DOCUMENTS: list[tuple[Any, str]] = [
     (
         {"inputs": [tensor(datatype="FLOAT")]},
         'Input "a": unknown datatype "FLOAT"; use one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, '
-        "INT64, FP16, FP32, FP64, BYTES",
+        "INT64, FP16, BF16, FP32, FP64, BYTES",
     ),
-    ({"inputs": [tensor(datatype="BF16")]}, 'Input "a": datatype BF16 is not supported; send FP32'),
+    (
+        {"inputs": [tensor(datatype="BF16")]},
+        "Sending BF16 data via JSON is not supported. Please use the binary data format for input a",
+    ),
     (
         {"inputs": [tensor(datatype="FP16")]},
         "Sending FP16 data via JSON is not supported. Please use the binary data format for input a",
@@ -219,7 +222,12 @@ BAD_BINARY: list[tuple[Any, bytes, int | None, str]] = [
     (binary(True), b"1", None, 'Input "a": binary_data_size must be a whole number of bytes'),
     (binary("8"), b"12345678", None, 'Input "a": binary_data_size must be a whole number of bytes'),
     (binary(8, data=[1, 2]), b"12345678", None, 'Input "a" has both "data" and binary_data_size; send one of them'),
-    (binary(2, datatype="BF16", shape=[1]), b"12", None, 'Input "a": datatype BF16 is not supported; send FP32'),
+    (
+        binary(4, datatype="BF16", shape=[1]),
+        b"1234",
+        None,
+        'Input "a": BF16 of shape [1] is 2 bytes, but 4 were sent',
+    ),
     (binary(2, datatype="BOOL"), b"\0\2", None, 'Input "a": a BOOL element is neither 0 nor 1'),
     (
         binary(2, datatype="BYTES", shape=[1]),

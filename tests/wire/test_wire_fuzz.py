@@ -28,7 +28,7 @@ INPUTS = st.fixed_dictionaries(
     optional={
         "name": st.sampled_from(["a", "b", ""]) | JSON,
         "shape": SHAPES,
-        "datatype": st.sampled_from([*DTYPES, "BF16"]) | JSON,
+        "datatype": st.sampled_from([*DTYPES, "FLOAT"]) | JSON,
         "data": st.lists(SCALARS, max_size=6) | st.lists(st.lists(SCALARS, max_size=3), max_size=3) | JSON,
         "parameters": PARAMETERS | JSON,
     },

@@ -54,8 +54,11 @@ BAD_MESSAGES: list[tuple[Callable[[], Request], str]] = [
         'Input "a" has contents and the request has raw_input_contents; send one of them',
     ),
     (lambda: request(raw=b"1234"), 'Input "a": FP32 of shape [2] is 8 bytes, but 4 were sent'),
-    (lambda: request("BF16", raw=b"1234"), 'Input "a": datatype BF16 is not supported; send FP32'),
-    (lambda: request("BF16", fp32_contents=[1, 2]), 'Input "a": datatype BF16 is not supported; send FP32'),
+    (lambda: request("BF16", raw=b"12"), 'Input "a": BF16 of shape [2] is 4 bytes, but 2 were sent'),
+    (
+        lambda: request("BF16", fp32_contents=[1, 2]),
+        'Input "a": BF16 has no typed contents; send it in raw_input_contents',
+    ),
     (
         lambda: request("FP16", fp32_contents=[1, 2]),
         'Input "a": FP16 has no typed contents; send it in raw_input_contents',

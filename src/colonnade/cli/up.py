@@ -37,7 +37,15 @@ port = click.IntRange(0, 65535)
     show_default=True,
     help="Kubernetes-shaped API; 0 picks a free one.",
 )
+@click.option(
+    "--gateway-workers",
+    type=click.IntRange(1, defaults.MAX_GATEWAY_WORKERS),
+    default=1,
+    show_default=True,
+    help="Processes of the gateway, on the same ports; one takes what one core can.",
+)
 @click.option("--domain", default=defaults.DOMAIN, show_default=True, help="Last part of the services' host names.")
+@click.option("--require-token", is_flag=True, help="Requests need the token on loopback, too.")
 @click.option("-f", "--filename", "sources", multiple=True, help="Apply these manifests at start: file, folder or -.")
 @click.option(
     "--grace",
@@ -56,7 +64,9 @@ def command(
     http_port: int,
     grpc_port: int,
     api_port: int,
+    gateway_workers: int,
     domain: str,
+    require_token: bool,
     sources: tuple[str, ...],
     grace: float,
     log_level: str,
@@ -77,6 +87,8 @@ def command(
         domain=domain,
         manifests=tuple(document.object for document in documents),
         grace=grace,
+        require_token=require_token,
+        gateway_workers=gateway_workers,
     )
     start(settings, log_level, _say_ready)
 

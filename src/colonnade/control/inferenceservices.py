@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from colonnade.control import revisions, rollout, routing, status, template
+from colonnade.control import direct, revisions, rollout, routing, status, template
+from colonnade.control.direct import DirectPorts
 from colonnade.control.events import Events
 from colonnade.control.fetching import Fetched, Fetcher, FetchFailed
 from colonnade.control.objects import Ref, timestamp, utcnow
@@ -38,14 +39,16 @@ class InferenceServices:
         fetcher: Fetcher,
         router: Router,
         place: status.Place,
+        ports: DirectPorts,
         look: Callable[[Key], None],
     ) -> None:
-        """`look` asks the controller for a look at a key."""
+        """`ports` has the services' own ports. `look` asks the controller for a look at a key."""
         self._store = store
         self._events = events
         self._fetcher = fetcher
         self._router = router
         self._place = place
+        self._ports = ports
         self._look = look
 
     def keys(self) -> Iterable[Key]:
@@ -62,6 +65,7 @@ class InferenceServices:
         pods = [pod for pod in everything if revisions.service_of(pod) == key.name]
         if isvc is None:
             self._fetcher.forget(str(key))
+            self._ports.release(key)
             return self._retire(pods)
         wanted = default(isvc)
         own = [pod for pod in pods if _owned(pod, isvc)]
@@ -73,13 +77,18 @@ class InferenceServices:
         plan = template.plan(isvc)
         serving = routing.serving_revision(isvc)
         count = rollout.replicas(isvc["spec"]["predictor"])
+        port: int | None = None
+        if template.direct(isvc):
+            port = self._ports.reserve(key, direct.recorded(isvc))
+        else:
+            self._ports.release(key)
         if stopped or isinstance(plan, template.Refusal):
             refusal = plan if isinstance(plan, template.Refusal) and not stopped else None
             decision = rollout.decide(pods, "" if stopped else serving, serving, count)
             active = _remaining(pods, decision)
             routed = self._routed(pods)
             seen = status.Observation(
-                active, count, None, "", decision.serving, routed=routed, refusal=refusal, stopped=stopped
+                active, count, None, "", decision.serving, routed=routed, refusal=refusal, stopped=stopped, direct=port
             )
             self._write(key, isvc, seen)
             return self._retire(decision.retire)
@@ -108,6 +117,7 @@ class InferenceServices:
             routed=self._routed(pods),
             fetching=fetching,
             failure=failure,
+            direct=port,
         )
         self._write(key, isvc, seen)  # first the traffic moves, then what it left is retired
         return _sooner(again, self._retire(decision.retire))

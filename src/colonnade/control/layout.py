@@ -14,7 +14,7 @@ import msgspec
 from colonnade import errors
 
 _SOCKET_PATH_BYTES = 100  # of the kernel's 107, less what the gateway appends
-_LONGEST_SOCKET = "gateway.sock.grpc"
+_LONGEST_SOCKET = "gateway-63.sock.grpc"
 
 
 class Endpoints(msgspec.Struct, frozen=True):
@@ -59,9 +59,13 @@ class Layout:
     def routes(self) -> Path:
         return self.root / "routes.json"
 
-    @property
-    def gateway(self) -> Path:
-        return self.root / "gateway.json"
+    def gateway(self, number: int) -> Path:
+        """The record of a process of the gateway."""
+        return self.root / (f"gateway-{number}.json" if number else "gateway.json")
+
+    def gateway_admin(self, number: int) -> Path:
+        """The admin socket of a process of the gateway."""
+        return self.run / (f"gateway-{number}.sock" if number else "gateway.sock")
 
     @property
     def gateway_log(self) -> Path:

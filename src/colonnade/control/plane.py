@@ -24,9 +24,11 @@ from colonnade.control import kubeconfig, lock, revisions
 from colonnade.control.api.app import api
 from colonnade.control.applying import apply_all
 from colonnade.control.controller import Controller
+from colonnade.control.direct import DirectPorts
 from colonnade.control.events import Events
 from colonnade.control.fetching import Fetcher
-from colonnade.control.gateway_process import RUN, GatewayProcess, Listen
+from colonnade.control.gateway_process import RUNS, GatewayProcess
+from colonnade.control.gateway_worker import Listen
 from colonnade.control.inferenceservices import RESOURCE, InferenceServices, fetch_into
 from colonnade.control.layout import Endpoints, Layout
 from colonnade.control.objects import Ref
@@ -57,6 +59,8 @@ class Settings:
         domain: the ingress domain of the services' host names.
         manifests: objects to apply once the API answers.
         grace: seconds from the stop's beginning until what is still in flight is cut.
+        require_token: the gateway asks for the token on loopback, too.
+        gateway_workers: processes of the gateway.
     """
 
     state_dir: Path
@@ -67,6 +71,8 @@ class Settings:
     domain: str = defaults.DOMAIN
     manifests: tuple[dict[str, Any], ...] = ()
     grace: float = defaults.GRACE_PERIOD
+    require_token: bool = False
+    gateway_workers: int = 1
 
 
 async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None:
@@ -82,7 +88,7 @@ async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None
         layout.endpoints.unlink(missing_ok=True)
         store = Store(layout.database)
         try:
-            async with LocalPlatform(layout.root, spared=frozenset({RUN})) as platform:
+            async with LocalPlatform(layout.root, spared=RUNS) as platform:
                 plane = _Plane(settings, layout, store, platform)
                 await plane.run(ready)
         finally:
@@ -104,12 +110,19 @@ class _Plane:
         self._fetcher = Fetcher(fetch_into(layout.cache))
         self._gateway = GatewayProcess(
             layout,
-            Listen(settings.host, settings.http_port, settings.grpc_port, not _loopback(settings.host)),
+            Listen(
+                settings.host,
+                settings.http_port,
+                settings.grpc_port,
+                settings.require_token or not _loopback(settings.host),
+                settings.gateway_workers,
+            ),
             grace=settings.grace,
             started=lambda: self._router.repeat(),
         )
         self._router = Router(store, platform, settings.domain, layout.routes, self._gateway.push, self._routes_changed)
-        self._pods = Pods(store, platform, self._events, layout.run)
+        self._ports = DirectPorts()
+        self._pods = Pods(store, platform, self._events, layout.run, self._ports)
         self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
 
     async def run(self, ready: Callable[[Endpoints], None]) -> None:
@@ -126,6 +139,7 @@ class _Plane:
                 await self._gateway.close()
             raise
         finally:
+            self._ports.close()
             self._layout.endpoints.unlink(missing_ok=True)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
@@ -141,7 +155,13 @@ class _Plane:
             _authority(settings.host, self._gateway.grpc_port),
         )
         services = InferenceServices(
-            self._store, self._events, self._fetcher, self._router, place, lambda key: self._services.look(key)
+            self._store,
+            self._events,
+            self._fetcher,
+            self._router,
+            place,
+            self._ports,
+            lambda key: self._services.look(key),
         )
         self._services = Controller("inferenceservices", services.reconcile)
         apply_all(self._store, settings.manifests)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from colonnade import defaults, errors
-from colonnade.control import podstatus, replica
+from colonnade.control import podstatus, replica, revisions
+from colonnade.control.direct import DirectPorts
 from colonnade.control.events import Events
 from colonnade.control.objects import Ref
 from colonnade.control.podstatus import CRASH_LOOP, Waiting
@@ -48,15 +49,17 @@ class Pods:
         platform: Platform,
         events: Events,
         run: Path,
+        direct: DirectPorts,
         *,
         now: Callable[[], float] = time.time,
         ready_timeout: float = defaults.READY_TIMEOUT,
     ) -> None:
-        """`run` is the folder of the replicas' sockets."""
+        """`run` is the folder of the replicas' sockets; `direct` has the ports of services that have their own."""
         self._store = store
         self._platform = platform
         self._events = events
         self._run = run
+        self._direct = direct
         self._now = now
         self._ready_timeout = ready_timeout
         self._trouble: dict[Key, _Trouble] = {}
@@ -192,7 +195,8 @@ class Pods:
         http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
         taken = {int(state.spec.http.rpartition(":")[2]) for state in self._platform.list() if _on_port(state)}
         folder = self._platform.folder(str(key))
-        return replica.Place(http, grpc, free_port(taken), str(folder / TERMINATION), str(folder / MODELS))
+        direct = self._direct.port(Key(key.namespace, revisions.service_of(pod)))
+        return replica.Place(http, grpc, free_port(taken), str(folder / TERMINATION), str(folder / MODELS), direct)
 
     def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
         found = self._store.get(Ref("", resource, namespace, name))

@@ -14,9 +14,18 @@ from colonnade.control.objects import timestamp
 from colonnade.platforms.base import ReplicaState
 
 CRASH_LOOP = "CrashLoopBackOff"
+COMPILED = "colonnade.dev/Compiled"  # a condition: the model is served by its compiled form
+CONVERTING = "converting"  # a state of it that does not last
 UNKNOWN_EXIT = 137  # Kubernetes' own code for an end that nobody saw
 MESSAGE_BYTES = 2048  # of the log's end, as Kubernetes' FallbackToLogsOnError
 MESSAGE_LINES = 20
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """What a replica wrote about the compiled form of its model: what serves, and why in words."""
+
+    state: str = ""
+    summary: str = ""
 
 
 class Waiting(NamedTuple):
@@ -41,6 +50,7 @@ def pod_status(
         restarts: how often the process was started again.
         waiting: why no process runs, if none does.
         tail: the last lines of the ended process's log.
+        compiled: what the running replica wrote about the compiled form of its model.
     """
     before = pod.get("status") or {}
     container = pod["spec"]["containers"][0]
@@ -74,6 +84,8 @@ def pod_status(
         message = f"containers with unready status: [{container['name']}]{why}"
     facts = [("PodScheduled", True, "", ""), ("Initialized", True, "", "")]
     facts += [("ContainersReady", ready, reason, message), ("Ready", ready, reason, message)]
+    if compiled is not None:
+        facts.append((COMPILED, compiled.state == "compiled", compiled.state.capitalize(), compiled.summary))
     started = state is not None or before.get("phase") == "Running"
     return {
         "phase": "Running" if started else "Pending",
@@ -134,6 +146,12 @@ def is_ready(pod: dict[str, Any]) -> bool:
     """Whether a Pod's condition Ready is True."""
     found = (pod.get("status") or {}).get("conditions") or []
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in found)
+
+
+def compiled_summary(pod: dict[str, Any]) -> str:
+    """What is known of the compiled form of a Pod's model, in words; "" if nothing is."""
+    found = (pod.get("status") or {}).get("conditions") or []
+    return next((str(each.get("message", "")) for each in found if each["type"] == COMPILED), "")
 
 
 def restart_count(pod: dict[str, Any]) -> int:

@@ -34,7 +34,7 @@ class Place(NamedTuple):
     """Where a replica shall listen and leave word.
 
     `port` is a free loopback port; used if the pod's transport is not `socket`. `models` is the
-    folder of `model_links`.
+    folder of `model_links`. `direct` is the service's own port, if it has one.
     """
 
     socket: str
@@ -42,6 +42,7 @@ class Place(NamedTuple):
     port: int
     termination: str
     models: str = ""
+    direct: int | None = None
 
 
 def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
@@ -88,6 +89,7 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
 def _given(place: Place, transport: str) -> dict[str, str]:
     given = {template.TERMINATION_VARIABLE: place.termination, template.PYTHON_VARIABLE: sys.executable}
     given |= {template.MODELS_VARIABLE: place.models} if place.models else {}
+    given |= {} if place.direct is None else {template.DIRECT_VARIABLE: str(place.direct)}
     if transport == "socket":
         return given | {template.SOCKET_VARIABLE: place.socket, template.GRPC_SOCKET_VARIABLE: place.grpc_socket}
     return given | {"PORT": str(place.port)}

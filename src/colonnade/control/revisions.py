@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from colonnade import defaults
+from colonnade import defaults, flags
 
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 REVISION_LABEL = "serving.knative.dev/revision"
@@ -26,6 +26,7 @@ _NOT_TEMPLATE = frozenset(
     {"minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling", "timeout"}
     | {"canaryTrafficPercent", "containerConcurrency", "deploymentStrategy", "logger", "batcher"}
 )
+_TEMPLATE_ANNOTATIONS = (defaults.DIRECT, *flags.ANNOTATIONS)
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own for generated names: no vowels, no look-alikes
 
 
@@ -44,7 +45,8 @@ def digest(isvc: dict[str, Any]) -> str:
     """The hash of what a replica of this (defaulted) service is made of: 16 hex digits."""
     predictor = {key: value for key, value in isvc["spec"]["predictor"].items() if key not in _NOT_TEMPLATE}
     annotations = isvc["metadata"].get("annotations") or {}
-    content = [predictor, annotations.get(defaults.TRUST_CODE)]
+    content: list[Any] = [predictor, annotations.get(defaults.TRUST_CODE)]
+    content += [{name: annotations[name]} for name in _TEMPLATE_ANNOTATIONS if name in annotations]
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:16]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from colonnade.control import revisions, template
+from colonnade.control import policy, revisions, template
 from colonnade.control.podstatus import is_ready
 from colonnade.control.workqueue import Key
+from colonnade.gateway.guard import Policy
 from colonnade.gateway.routes import Backend, Route, RouteTable
 
 
@@ -58,7 +59,9 @@ def _route(
     for pod in sorted(mine, key=lambda pod: pod["metadata"]["name"]):
         address = addresses.get(Key(namespace, pod["metadata"]["name"]))
         if address is not None and is_ready(pod):
-            backends.append(Backend(pod["metadata"]["name"], *address))
+            annotations = pod["metadata"].get("annotations") or {}
+            mux = annotations.get(template.TRANSPORT_ANNOTATION) == "socket"  # a server of this product
+            backends.append(Backend(pod["metadata"]["name"], *address, mux=mux))
     models = [(pod["metadata"].get("annotations") or {}).get(template.MODEL_ANNOTATION) for pod in mine or pods]
     model = next(filter(None, models), name)
     timeout = (isvc["spec"].get("predictor") or {}).get("timeout")
@@ -71,7 +74,16 @@ def _route(
         ready=bool(backends),
         reason="" if backends else reason(isvc),
         timeout=float(timeout) if timeout else None,
+        policy=_policy(isvc),
     )
+
+
+def _policy(isvc: dict[str, Any]) -> Policy:
+    """What the gateway does when replicas fail; the defaults while the annotations are refused (see `template`)."""
+    try:
+        return policy.of(isvc["metadata"].get("annotations") or {})
+    except ValueError:
+        return Policy()
 
 
 def reason(isvc: dict[str, Any]) -> str:

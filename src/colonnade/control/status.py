@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from colonnade.control import revisions
+from colonnade.control import direct, revisions
 from colonnade.control.podstatus import CRASH_LOOP, container_status, is_ready
 from colonnade.control.routing import hosts
 from colonnade.control.template import Refusal
@@ -47,6 +47,7 @@ class Observation:
         fetching: whether a model is being fetched.
         failure: a failed fetch, if the last one failed.
         stopped: whether the user stopped the service.
+        direct: the service's own port, if it has one.
     """
 
     pods: Sequence[dict[str, Any]]
@@ -60,6 +61,7 @@ class Observation:
     fetching: bool = False
     failure: Failure | None = None
     stopped: bool = False
+    direct: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def status(isvc: dict[str, Any], seen: Observation, place: Place, now: str) -> d
     recorded = seen.revision or revisions.recorded(isvc)
     if recorded is not None:
         new["annotations"] = revisions.record(recorded)
+    if seen.direct is not None:
+        new["annotations"] = {**new.get("annotations", {}), **direct.record(seen.direct)}
     if seen.runtime:
         new["clusterServingRuntimeName"] = seen.runtime
     if seen.serving:

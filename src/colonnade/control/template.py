@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from colonnade import defaults
-from colonnade.control import revisions
+from colonnade import defaults, flags
+from colonnade.control import policy, revisions
 from colonnade.resources import served
 from colonnade.runtimes import catalogue
 from colonnade.runtimes.catalogue import RuntimeEntry
@@ -25,14 +25,13 @@ PYTHON_VARIABLE = "COLONNADE_PYTHON"  # the interpreter of the control plane tha
 SOCKET_VARIABLE = "COLONNADE_SOCKET"
 GRPC_SOCKET_VARIABLE = "COLONNADE_GRPC_SOCKET"
 MODELS_VARIABLE = "COLONNADE_MODELS"  # a folder with one folder for each of `FILES_ANNOTATION`
+DIRECT_VARIABLE = "COLONNADE_DIRECT_PORT"  # the service's own port, if it has one
 TERMINATION_VARIABLE = "COLONNADE_TERMINATION_FILE"
 TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # `socket`: Unix sockets; `port`: HTTP on $PORT; `h2c`: gRPC on $PORT
 FILES_ANNOTATION = "colonnade.dev/model-files"  # JSON: models that are single files and are expected in a folder
 MODEL_ANNOTATION = "colonnade.dev/model"  # the model name that the replica answers to
 
-_ADDRESS_FLAGS = frozenset(
-    {"--http-port", "--grpc-port", "--socket", "--grpc-socket", "--host", "--model-dir", "--termination-file"}
-)
+_PLACED = frozenset(name for name, flag in flags.FLAGS.items() if flag.effect is flags.Effect.PLACED)
 
 
 class Refusal(NamedTuple):
@@ -76,6 +75,15 @@ def plan(isvc: dict[str, Any]) -> Plan | Refusal:
     for component in ("transformer", "explainer"):
         if spec.get(component):
             return _unsupported(f"spec.{component}", "a chain of components is not run on one machine yet; remove it")
+    annotations = isvc["metadata"].get("annotations") or {}
+    wanted = annotations.get(defaults.DIRECT, "false")
+    if wanted not in ("true", "false"):
+        text = f'annotation {defaults.DIRECT} must be "true" or "false", not {wanted!r}'
+        return Refusal("InvalidPredictorSpec", text)
+    try:
+        policy.of(annotations)
+    except ValueError as error:
+        return Refusal("InvalidPredictorSpec", str(error))
     predictor = spec["predictor"]
     if predictor.get("workerSpec"):
         return _unsupported("spec.predictor.workerSpec", "multi-node serving needs a cluster; remove it")
@@ -221,6 +229,9 @@ def _served(isvc: dict[str, Any], entry: RuntimeEntry, container: dict[str, Any]
         args.append("--trust-code")
     elif not all(served.scheme_of(source.uri) in served.LOCAL_SCHEMES for source in sources):
         args.append("--no-trust-code")  # a model.py that the operator placed on this machine runs, no other
+    if direct(isvc):
+        args += ["--direct-port", f"$({DIRECT_VARIABLE})"]
+    args += [f"{flag}={value}" for flag, value in _annotated(isvc)]
     refusal = ["--no-trust-code"] if consent == "false" else []  # stands last, where no flag of the manifest undoes it
     built = {
         **_container_fields(container),
@@ -231,12 +242,25 @@ def _served(isvc: dict[str, Any], entry: RuntimeEntry, container: dict[str, Any]
     return Plan(built, name, "socket", sources, entry.name, _pod_fields(predictor))
 
 
+def direct(isvc: dict[str, Any]) -> bool:
+    """Whether the service wants a port of its own."""
+    return bool((isvc["metadata"].get("annotations") or {}).get(defaults.DIRECT) == "true")
+
+
+def _annotated(isvc: dict[str, Any]) -> list[tuple[str, str]]:
+    """The server's flags that stand as annotations of the service."""
+    annotations = isvc["metadata"].get("annotations") or {}
+    return [(flag, str(annotations[name])) for name, flag in flags.ANNOTATIONS.items() if name in annotations]
+
+
 def _custom(isvc: dict[str, Any], container: dict[str, Any]) -> Plan | Refusal:
     predictor = isvc["spec"]["predictor"]
     environment = {entry.get("name"): entry.get("value") for entry in container.get("env") or []}
     sources = _sources(predictor, environment.get("STORAGE_URI"))
     service = isvc["metadata"]["name"]
     if container.get("command"):
+        if direct(isvc):
+            return _unsupported(f"annotation {defaults.DIRECT}", "a server of your own has its own port; remove it")
         ports = container.get("ports") or []
         http2 = bool(ports) and ports[0].get("name") in ("h2c", "grpc", "http2")
         own = {**_container_fields(container), "name": container.get("name") or CONTAINER}
@@ -297,7 +321,7 @@ def _own_flags(args: list[str]) -> list[str]:
     words = iter([str(word) for word in args])
     for word in words:
         flag, equals, _ = word.partition("=")
-        if word.startswith("--") and flag.replace("_", "-") in _ADDRESS_FLAGS:
+        if word.startswith("--") and flag.replace("_", "-") in _PLACED:
             if not equals:
                 next(words, None)
             continue

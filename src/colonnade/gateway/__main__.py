@@ -32,6 +32,8 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
     parser = argparse.ArgumentParser(prog="python -m colonnade.gateway", description="Ingress of the data plane.")
     add = parser.add_argument
     add("--admin", required=True, metavar="PATH", help="Unix socket for the control plane")
+    siblings = "admin socket of another gateway on the same ports; /metrics sums over all"
+    add("--sibling", action="append", default=[], metavar="PATH", help=siblings)
     add("--routes", required=True, type=Path, metavar="FILE", help="keeps the last routes")
     add("--http-fd", type=int, action="append", default=[], metavar="N", help="inherited listening socket")
     add("--http", action="append", default=[], metavar="HOST:PORT", help="address to listen on")
@@ -78,6 +80,7 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         max_body=given.max_body,
         max_in_flight=given.max_in_flight,
         grace=given.grace,
+        siblings=tuple(given.sibling),
     )
 
 

@@ -8,27 +8,44 @@ closed when its last one has ended. So a swap under load fails nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from time import monotonic
 
 import msgspec
 
+from colonnade import defaults
 from colonnade.gateway.balance import Balancer, Load
+from colonnade.gateway.guard import Guard
 from colonnade.gateway.metrics import GatewayMetrics, ServiceMetrics
 from colonnade.gateway.routes import Backend, Matcher, Route, RouteTable
+from colonnade.gateway.shares import Shares
 from colonnade.net import Address, Upstream
+from colonnade.net.http2 import Http2Upstream
+from colonnade.net.mux import MuxUpstream
 
 
 class Replica:
-    """One backend: its pooled HTTP connections, its load, and what else is to be closed with it."""
+    """One backend: its connections and its load.
 
-    __slots__ = ("_closers", "_retired", "backend", "http", "load")
+    Attributes:
+        http: where HTTP goes.
+        grpc: where gRPC goes: for a server of this product the same way; None if it speaks none.
+    """
+
+    __slots__ = ("_retired", "backend", "grpc", "http", "load")
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.load = Load()
-        self.http = Upstream(Address.parse(backend.http))
+        address = Address.parse(backend.http)
+        self.http: Upstream | MuxUpstream
+        self.grpc: Http2Upstream | MuxUpstream | None = None
+        if backend.mux:
+            self.http = self.grpc = MuxUpstream(address)
+        else:
+            self.http = Upstream(address)
+            if backend.grpc is not None:
+                self.grpc = Http2Upstream(Address.parse(backend.grpc))
         self._retired = False
-        self._closers: list[Callable[[], None]] = [self.http.close]
 
     def take(self) -> None:
         """Count a request that goes to this replica; `release` must follow exactly once."""
@@ -40,10 +57,6 @@ class Replica:
         if self._retired and not self.load.outstanding:
             self._close()
 
-    def on_close(self, closer: Callable[[], None]) -> None:
-        """Call `closer` when the replica is gone and its last request has ended."""
-        self._closers.append(closer)
-
     def retire(self) -> None:
         """Take no new request; close when those under way have ended."""
         self._retired = True
@@ -51,27 +64,33 @@ class Replica:
             self._close()
 
     def _close(self) -> None:
-        closers, self._closers = self._closers, []
-        for closer in closers:
-            closer()
+        self.http.close()
+        if self.grpc is not None:
+            self.grpc.close()
 
 
 class Service:
-    """One route with its replicas and its counters, for as long as tables name it. Ask it at the time of sending."""
+    """One route with its replicas, its guard and its counters, for as long as tables name it.
 
-    __slots__ = ("balancer", "counts", "grpc_balancer", "route")
+    Ask it at the time of sending.
+    """
 
-    def __init__(self, counts: ServiceMetrics) -> None:
+    __slots__ = ("balancer", "counts", "grpc_balancer", "guard", "route")
+
+    def __init__(self, counts: ServiceMetrics, guard: Guard) -> None:
         self.route = Route("", "", "")
         self.counts = counts
+        self.guard = guard
+        counts.follow(guard)
         self.balancer: Balancer[Replica] = Balancer(())
         self.grpc_balancer: Balancer[Replica] = Balancer(())
 
     def update(self, route: Route, replicas: list[Replica]) -> None:
         """Serve what a new table says of this service."""
         self.route = route
+        self.guard.update(route.policy, [one.load for one in replicas], monotonic())
         self.balancer.members = tuple(replicas)
-        self.grpc_balancer.members = tuple(one for one in replicas if one.backend.grpc is not None)
+        self.grpc_balancer.members = tuple(one for one in replicas if one.grpc is not None)
 
     def retire(self) -> None:
         """No table names it any more: requests that were matched and not sent find no replica."""
@@ -86,8 +105,9 @@ class Service:
 class Fleet:
     """Everything that is served, as of the last swap."""
 
-    def __init__(self, metrics: GatewayMetrics) -> None:
+    def __init__(self, metrics: GatewayMetrics, max_in_flight: int = defaults.MAX_IN_FLIGHT) -> None:
         self._metrics = metrics
+        self._shares = Shares(max_in_flight)
         self._replicas: dict[Backend, Replica] = {}
         self._services: dict[tuple[str, str], Service] = {}
         self.table = RouteTable()
@@ -108,7 +128,9 @@ class Fleet:
         services = {}
         for route in table.routes:
             key = (route.namespace, route.name)
-            service = self._services.get(key) or Service(self._metrics.service(*key))
+            service = self._services.get(key)
+            if service is None:
+                service = Service(self._metrics.service(*key), Guard(self._shares, monotonic()))
             service.update(route, [self._replicas[backend] for backend in route.backends])
             services[key] = service
         for key in self._services.keys() - services.keys():

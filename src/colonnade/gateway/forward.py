@@ -11,91 +11,75 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from colonnade.gateway import own
-from colonnade.gateway.fleet import Replica, Service
-from colonnade.gateway.forwarding import Header, may_repeat, request_headers, response_headers
+from colonnade.gateway.fleet import Replica
+from colonnade.gateway.forwarding import Header, may_repeat, response_headers
 from colonnade.gateway.routes import not_ready
-from colonnade.net import Call, Exchange
-from colonnade.net.request_head import request_head
-
-if TYPE_CHECKING:
-    from colonnade.gateway.proxy import Proxy
+from colonnade.gateway.timeouts import Timeouts
+from colonnade.gateway.way import Way
+from colonnade.net import Call, Exchange, Part, ReadyHead, buffers
+from colonnade.net.http2 import Http2Call
+from colonnade.net.mux import AnswerHead, MuxCall
 
 log = logging.getLogger(__name__)
 
 WHOLE_REQUEST = 1 << 20  # a body announced up to here is collected and sent in one write
 WHOLE_ANSWER = 64 << 10  # likewise an answer
 REPLAY = 1 << 20  # bytes of a streamed body kept to send them again
-WAYS = 64  # clients that a remembered head is kept for
 CLIENT_GONE = 499  # counted, never sent
 RETRY_SOON: list[Header] = [(b"retry-after", b"1")]
+
+
+class Sender(Protocol):
+    """What a request needs of the proxy that took it. See `Proxy`."""
+
+    in_flight: int
+    timeouts: Timeouts[Forward]
+
+    def request_id(self) -> bytes: ...
 
 
 class Forward:
     """One exchange of the client and the call to a replica that answers it. Is the call's `Receiver`."""
 
-    __slots__ = (
-        "_attempts",
-        "_body",
-        "_body_ended",
-        "_call",
-        "_exchange",
-        "_head",
-        "_hide_authorization",
-        "_over",
-        "_parts",
-        "_path",
-        "_proxy",
-        "_replay",
-        "_replay_size",
-        "_replica",
-        "_request_id",
-        "_sent",
-        "_service",
-        "_started",
-        "_status",
-        "_streamed",
-        "_timer",
-        "_tried",
-    )
+    # Defaults live in the class, so that a request pays only for what it uses.
+    _body: Part | None = None
+    _room: Room | None = None  # where a large body is, shared with a replica
+    _chosen: Replica | None = None  # that replica, until the body is sent
+    _streamed = False
+    _body_ended = False
+    _replay: list[bytes] | None = None
+    _replay_size = 0
+    _replica: Replica | None = None
+    _call: Call | MuxCall | Http2Call | None = None
+    _tried: tuple[Replica, ...] = ()
+    _attempts = 0
+    _sent = False  # a byte of the request may have reached a replica
+    _status = 0  # of the answer, once its head has come
+    _head: tuple[list[Header], bytes | None, int | None] | None = None
+    _parts: list[bytes] | None = None  # of an answer that is sent in one write
+    _slot = 0  # of its timeout; 0 without one
+    _over = False
 
-    def __init__(self, proxy: Proxy, exchange: Exchange, service: Service, path: bytes, hide: bool) -> None:
+    def __init__(self, proxy: Sender, exchange: Exchange, way: Way) -> None:
         self._proxy = proxy
         self._exchange = exchange
-        self._service = service
-        query = exchange.query
-        self._path = b"%b?%b" % (path, query) if query else path
-        self._hide_authorization = hide
+        self._way = way
+        self._service = way.service
         self._request_id = exchange.headers.get(b"x-request-id") or proxy.request_id()
         self._started = time.perf_counter()
-        self._body: bytes | None = None
-        self._streamed = False
-        self._body_ended = False
-        self._replay: list[bytes] | None = None
-        self._replay_size = 0
-        self._replica: Replica | None = None
-        self._call: Call | None = None
-        self._tried: list[Replica] = []
-        self._attempts = 0
-        self._sent = False  # a byte of the request may have reached a replica
-        self._status = 0  # of the answer, once its head has come
-        self._head: tuple[list[Header], bytes | None, int | None] | None = None
-        self._parts: list[bytes] | None = None  # of an answer that is sent in one write
-        self._timer: asyncio.TimerHandle | None = None
-        self._over = False
 
     def begin(self) -> None:
         """Start: with the whole body if it is small, else as its parts come."""
         exchange = self._exchange
-        self._proxy.in_flight += 1
-        exchange.on_disconnect(self._client_gone)
-        timeout = self._service.route.timeout
-        if timeout is not None:
-            self._timer = asyncio.get_running_loop().call_later(timeout, self._timed_out, timeout)
-        if exchange.length is not None and exchange.length <= WHOLE_REQUEST:
+        self._enter()
+        length = exchange.length
+        if exchange.received or (length is not None and length <= buffers.LARGE):
             exchange.collect(self._collected)
+        elif length is not None and length <= WHOLE_REQUEST:
+            exchange.collect_into(self._allocate, self._collected)
         else:
             self._streamed = True
             self._replay = []
@@ -103,9 +87,30 @@ class Forward:
             if not exchange.closed:
                 exchange.stream(self._body_part, self._body_end)
 
+    def _enter(self) -> None:
+        self._proxy.in_flight += 1
+        self._service.guard.begin()
+        self._exchange.on_disconnect(self._client_gone)
+        timeout = self._way.timeout
+        if timeout is not None:
+            self._slot = self._proxy.timeouts.add(self, asyncio.get_running_loop().time() + timeout)
+
     # The request.
 
-    def _collected(self, body: bytes) -> None:
+    def _allocate(self, size: int) -> memoryview:
+        """Memory for a large body: that which is shared with a replica, so that nobody has to copy it."""
+        replica = self._way.balancer.pick(time.monotonic())
+        upstream = None if replica is None else self._way.upstream(replica)
+        if isinstance(upstream, MuxUpstream):
+            first = self._exchange.headers.get(b"inference-header-content-length", b"")
+            room = upstream.room(size, int(first) if first.isdigit() else 0)  # the first tensor behind the JSON is aligned
+            if room is not None:
+                self._room = room
+                self._chosen = replica
+                return room.view
+        return buffers.take(size)
+
+    def _collected(self, body: Part) -> None:
         self._body = body
         self._send()
 
@@ -113,7 +118,10 @@ class Forward:
         """Send the request to the best replica, of those that the service has now, that has not failed it yet."""
         service = self._service
         now = time.monotonic()
-        replica = service.balancer.pick(now, self._tried) or service.balancer.pick(now)
+        balancer = self._way.balancer
+        replica, self._chosen = self._chosen, None
+        if replica is None or replica not in balancer.members:
+            replica = balancer.pick(now, self._tried) or balancer.pick(now)
         if replica is None or not service.ready:  # a swap since the request was matched
             self._fail(503, not_ready(service.route), RETRY_SOON)
             return
@@ -121,52 +129,27 @@ class Forward:
         self._replica = replica
         replica.take()
         exchange = self._exchange
+        body = self._body
         try:
-            if self._body is not None:
-                call = replica.http.send(exchange.method, self._message(self._body), receiver=self)
-            else:
-                headers = [*self._headers(), (b"x-request-id", self._request_id)]
-                if exchange.length is not None:
-                    headers.append((b"content-length", b"%d" % exchange.length))
-                call = replica.http.request(exchange.method, self._path, headers, None, receiver=self)
+            head = self._way.head(replica, exchange, exchange.length if body is None else len(body))
         except ValueError:
             self._settle()
             self._fail(400, "The request target or a header field holds a character that must be encoded.")
             return
-        self._call = call
-        if self._streamed:
-            exchange.resume()
-            call.on_writable(exchange.pause, exchange.resume)
-            for part in self._replay or ():
-                call.write(part)
-            if self._body_ended:
-                call.finish()
-
-    def _headers(self) -> list[Header]:
-        """The header to the replica; the id, which alone differs in each request, comes last."""
-        exchange = self._exchange
-        return request_headers(
-            exchange.raw_headers,
-            exchange.headers,
-            client=(exchange.peer or "").encode(),
-            scheme=b"https" if exchange.secure else b"http",
-            hide_authorization=self._hide_authorization,
-        )
-
-    def _message(self, body: bytes) -> bytes:
-        """A request with its whole body, as bytes. Its head is made once for all requests with the same head that come
-        the same way, up to the id at its end."""
-        exchange = self._exchange
-        heads: dict[tuple[object, ...], bytes] | None = exchange.memo
-        way = (self._path, self._hide_authorization, exchange.peer, exchange.secure)
-        head = None if heads is None else heads.get(way)
-        if head is None:
-            whole, _ = request_head(exchange.method, self._path, self._headers(), body, b"localhost")
-            head = whole.removesuffix(b"\r\n")
-            if heads is None or len(heads) >= WAYS:
-                heads = exchange.memo = {}
-            heads[way] = head
-        return b"%bx-request-id: %b\r\n\r\n%b" % (head, self._request_id, body)
+        http = self._way.upstream(replica)
+        if body is not None:
+            if isinstance(http, MuxUpstream):
+                self._call = http.send(exchange.method, head, self._request_id, self._room or body, receiver=self)
+            else:
+                self._call = http.send(exchange.method, head, self._request_id, bytes(body), receiver=self)
+            return
+        self._call = call = http.begin(exchange.method, head, self._request_id, exchange.length, receiver=self)
+        exchange.resume()
+        call.on_writable(exchange.pause, exchange.resume)
+        for part in self._replay or ():
+            call.write(part)
+        if self._body_ended:
+            call.finish()
 
     def _body_part(self, part: bytes) -> None:
         if self._replay is not None:
@@ -185,13 +168,32 @@ class Forward:
 
     # The answer: called by the call to the replica.
 
+    def whole(self, head: AnswerHead, identity: bytes, body: Part) -> None:
+        """Take the whole answer."""
+        replica = self._replica
+        assert replica is not None
+        ready: ReadyHead | None = head.memo
+        if ready is None:
+            kept, content_type, _ = response_headers(head.fields)
+            ready = head.memo = ReadyHead(head.status, content_type or b"", kept, head.trailers)
+        self._judge(replica, ready.status)
+        self._call = self._replica = None
+        replica.release()
+        if identity and identity != self._request_id:  # not the one that was checked on its way in
+            fields = [*ready.fields, (b"x-request-id", identity)]
+            self._exchange.reply(ready.status, body, ready.content_type, fields, ready.trailers)
+        else:
+            self._exchange.relay(ready, identity, body)
+        self._done(ready.status)
+
     def head(self, status: int, headers: list[Header]) -> None:
         """Take the head of the answer; a small answer waits for its end, so that it goes out in one write."""
+        head = response_headers(headers)
+        self._head = head
         self._replay = None
         self._status = status
         assert self._replica is not None
-        self._replica.load.reached()
-        self._head = head = response_headers(headers)
+        self._judge(self._replica, status)
         kept, content_type, length = head
         if length is not None and length <= WHOLE_ANSWER and self._exchange.method != b"HEAD":
             self._parts = []
@@ -212,7 +214,7 @@ class Forward:
         self._settle()
         if self._parts is not None and self._head is not None:
             kept, content_type, _ = self._head
-            self._exchange.reply(self._status, self._parts, content_type or b"", kept)
+            self._exchange.reply(self._status, self._parts, content_type or b"", kept, trailers)
         else:
             self._exchange.finish(trailers)
         self._done(self._status)
@@ -222,9 +224,11 @@ class Forward:
         replica = self._replica
         service = self._service
         assert replica is not None
+        now = time.monotonic()
         service.counts.failures.inc()
+        service.guard.failed(replica.load, now)
         if not sent:
-            replica.load.unreachable(time.monotonic())
+            replica.load.unreachable(now)
         self._settle()
         self._sent = self._sent or sent
         if self._status and self._parts is None:
@@ -232,17 +236,17 @@ class Forward:
                 "a replica broke off its answer",
                 extra={"replica": replica.backend.name, "service": service.route.name, "error": str(error)},
             )
-            self._exchange.abort()
-            self._done(502)
+            self._cut(502)
             return
         self._status = 0
         self._head = self._parts = None
         if replica not in self._tried:
-            self._tried.append(replica)
-        if self._may_repeat(sent):
+            self._tried = (*self._tried, replica)
+        if self._may_repeat(sent) and service.guard.may_retry(now):
             service.counts.retries.inc()
             self._send()
             return
+        service.guard.gave_up(now)
         log.warning(
             "a replica did not answer",
             extra={"replica": replica.backend.name, "service": service.route.name, "error": str(error)},
@@ -261,10 +265,17 @@ class Forward:
     def _may_repeat(self, sent: bool) -> bool:
         if not may_repeat(self._exchange.method, sent) or (self._streamed and self._replay is None):
             return False
-        balancer = self._service.balancer
+        balancer = self._way.balancer
         # A lone replica gets a second attempt if the first one got through: it was a connection that failed.
         lone = len(balancer.members) == 1 and self._attempts == 1 and sent
         return lone or balancer.has_untried(self._tried)
+
+    def _judge(self, replica: Replica, status: int) -> None:
+        """The replica has answered: what that says of it."""
+        if status < 500:
+            self._service.guard.answered(replica.load)
+        else:
+            self._service.guard.erred(replica.load, status, time.monotonic())
 
     # Ends.
 
@@ -273,19 +284,31 @@ class Forward:
             self._settle()
             self._done(CLIENT_GONE)
 
-    def _timed_out(self, limit: float) -> None:
-        self._timer = None
+    def timed_out(self) -> None:
+        """The time that the route or the caller allows is over."""
+        self._slot = 0
+        way, route = self._way, self._service.route
+        replica = self._replica
+        if replica is not None and not way.hurried:  # or callers in a hurry could have any replica ejected
+            now = time.monotonic()
+            self._service.guard.failed(replica.load, now)
+            if not self._status:
+                self._service.guard.gave_up(now)
         self._settle()
-        route = self._service.route
         if self._status and self._parts is None:
-            self._exchange.abort()
-            self._done(504)
+            self._cut(504)
             return
-        text = f"Service {route.namespace}/{route.name} did not answer within {limit:g} s, the route's limit."
+        limit = "the caller's" if way.hurried else "the route's"
+        text = f"Service {route.namespace}/{route.name} did not answer within {way.timeout:g} s, {limit} limit."
         self._fail(504, text)
 
     def _fail(self, status: int, message: str, headers: list[Header] | None = None) -> None:
         self._exchange.reply(status, own.error(message), headers=headers or ())
+        self._done(status)
+
+    def _cut(self, status: int) -> None:
+        """Break off an answer that has begun."""
+        self._exchange.abort()
         self._done(status)
 
     def _settle(self) -> None:
@@ -299,8 +322,11 @@ class Forward:
 
     def _done(self, status: int) -> None:
         self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._slot:
+            self._proxy.timeouts.remove(self, self._slot)
         self._proxy.in_flight -= 1
-        self._service.counts.http(status, time.perf_counter() - self._started)
+        self._service.guard.end()
+        self._count(status, time.perf_counter() - self._started)
+
+    def _count(self, status: int, seconds: float) -> None:
+        self._service.counts.http(status, seconds)

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
+from time import monotonic
 
-from colonnade.observe.metrics import CounterChild, Registry
+from colonnade.gateway.guard import Guard
+from colonnade.observe.metrics import Counter, CounterChild, Gauge, Registry
 
 _LABELS = ("namespace", "service")
+REASONS = ("breaker", "share")  # of refusals
+
+_READS: tuple[Callable[[Guard], float], ...] = (
+    lambda guard: guard.in_flight,
+    lambda guard: guard.state,
+    lambda guard: guard.ejected(monotonic()),
+    lambda guard: guard.trips,
+    lambda guard: guard.ejections,
+    lambda guard: guard.retries_refused,
+)
 
 
 class ServiceMetrics:
@@ -17,7 +30,7 @@ class ServiceMetrics:
         retries: requests sent to another replica after that.
     """
 
-    __slots__ = ("_grpc", "_grpc_seconds", "_http", "_http_seconds", "failures", "retries")
+    __slots__ = ("_followed", "_grpc", "_grpc_seconds", "_http", "_http_seconds", "_shed", "failures", "retries")
 
     def __init__(self, metrics: GatewayMetrics, namespace: str, name: str) -> None:
         requests = metrics.requests
@@ -32,6 +45,17 @@ class ServiceMetrics:
         self._grpc_seconds = metrics.seconds.labels(namespace, name, "grpc")
         self.failures = metrics.failures.labels(namespace, name)
         self.retries = metrics.retries.labels(namespace, name)
+        self._shed = {reason: metrics.shed.labels(namespace, name, reason) for reason in REASONS}
+        self._followed = [metric.labels(namespace, name) for metric in metrics.followed]
+
+    def follow(self, guard: Guard) -> None:
+        """Ask the guard of the service for its numbers at each scrape."""
+        for child, read in zip(self._followed, _READS, strict=True):
+            child.follow(partial(read, guard))
+
+    def shed(self, reason: str) -> None:
+        """Count a request that the guard refused, beside its answer."""
+        self._shed[reason].inc()
 
     def http(self, status: int, seconds: float) -> None:
         """Count an answer (499: the client left before it) and the time from request to its end."""
@@ -66,8 +90,26 @@ class GatewayMetrics:
         self.retries = registry.counter(
             "colonnade_gateway_retries_total", "Requests sent again after a replica did not answer.", _LABELS
         )
+        self.shed = registry.counter(
+            "colonnade_gateway_shed_total",
+            "Requests refused at once: `breaker`, no replica answered for a while; `share`, too many are under way.",
+            (*_LABELS, "reason"),
+        )
+        self.followed: list[Counter | Gauge] = [
+            registry.gauge("colonnade_gateway_service_in_flight", "Requests of a service under way.", _LABELS),
+            registry.gauge("colonnade_gateway_breaker_state", "Of a service: 0 closed, 1 half-open, 2 open.", _LABELS),
+            registry.gauge(
+                "colonnade_gateway_ejected_replicas", "Replicas that get no requests since they failed.", _LABELS
+            ),
+            registry.counter("colonnade_gateway_breaker_trips_total", "Openings of the breaker.", _LABELS),
+            registry.counter("colonnade_gateway_ejections_total", "Ejections of replicas.", _LABELS),
+            registry.counter(
+                "colonnade_gateway_retries_refused_total", "Retries that the budget had no room for.", _LABELS
+            ),
+        ]
         self.unrouted = registry.counter("colonnade_gateway_unrouted_total", "Requests that no service was found for.")
         self._in_flight = registry.gauge("colonnade_gateway_in_flight", "Requests under way.", ("protocol",))
+        registry.gauge("colonnade_gateway_processes", "Gateway processes that these numbers are of.").set(1)
         self._registry = registry
         self._services: dict[tuple[str, str], ServiceMetrics] = {}
 
@@ -86,7 +128,7 @@ class GatewayMetrics:
         """Forget all services but these, so that scrapes do not grow with every service that ever was."""
         for key in self._services.keys() - services:
             del self._services[key]
-            for metric in (self.requests, self.failures, self.retries):
+            for metric in (self.requests, self.failures, self.retries, self.shed, *self.followed):
                 metric.remove(*key)
             self.seconds.remove(*key)
 

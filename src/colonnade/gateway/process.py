@@ -7,18 +7,17 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from colonnade import defaults
 from colonnade.gateway import admin
 from colonnade.gateway.access import Access
 from colonnade.gateway.fleet import Fleet
+from colonnade.gateway.grpc_proxy import GrpcProxy
+from colonnade.gateway.ingress import Ingress
 from colonnade.gateway.metrics import GatewayMetrics
-from colonnade.gateway.proxy import MAX_IN_FLIGHT, Proxy
-from colonnade.net import HttpServer, Limits, asynchronous
-
-if TYPE_CHECKING:
-    from colonnade.gateway.grpc_server import GrpcServer
+from colonnade.gateway.proxy import Proxy
+from colonnade.gateway.scrape import Scrape
+from colonnade.net import HttpServer, Limits, asynchronous, http2
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,11 @@ class Settings:
     """What a gateway is started with.
 
     Attributes:
-        admin: path of the admin socket; the sockets are offered on `<admin>.fds`, and `<admin>.grpc` is private.
-        http, grpc: bound sockets to accept on; the gateway owns them from here on.
+        admin: path of the admin socket; the sockets are offered on `<admin>.fds`.
+        http, grpc: bound sockets to accept on, all protocols on each; the gateway owns them from here on.
         token: the gateway's own bearer token; needed by every request if `require_token`.
         grace: seconds from the beginning of a drain until what is still in flight is cut.
+        siblings: admin sockets of the other gateways on the same ports, whose numbers `/metrics` adds to its own.
     """
 
     admin: str
@@ -39,8 +39,9 @@ class Settings:
     token: str | None = None
     require_token: bool = False
     max_body: int = defaults.MAX_BODY_BYTES
-    max_in_flight: int = MAX_IN_FLIGHT
+    max_in_flight: int = defaults.MAX_IN_FLIGHT
     grace: float = defaults.GRACE_PERIOD
+    siblings: tuple[str, ...] = ()
 
 
 class Gateway:
@@ -49,11 +50,16 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = GatewayMetrics()
-        self.fleet = Fleet(self._metrics)
+        self.fleet = Fleet(self._metrics, settings.max_in_flight)
         self._access = Access(settings.token, required=settings.require_token)
-        self._proxy = Proxy(self.fleet, self._access, self._metrics, max_in_flight=settings.max_in_flight)
-        self._http = HttpServer(self._proxy, limits=Limits(body_bytes=settings.max_body))
-        self._grpc: GrpcServer | None = None
+        self._scrape = Scrape(self._metrics, settings.siblings)
+        self._proxy = Proxy(self.fleet, self._access, self._metrics, self._scrape)
+        self._grpc = GrpcProxy(self.fleet, self._access, self._metrics, self._proxy.request_id)
+        self._http = HttpServer(
+            Ingress(self._proxy, self._grpc),
+            limits=Limits(body_bytes=settings.max_body),
+            dialects=[(http2.PREFACE, http2.Http2())],
+        )
         self._admin = HttpServer(
             asynchronous(admin.Admin(self.fleet, self._metrics, settings.routes, self._health, self.drain))
         )
@@ -70,13 +76,7 @@ class Gateway:
         """
         settings = self._settings
         self.fleet.swap(admin.load(settings.routes))
-        if settings.grpc is not None:
-            from colonnade.gateway.grpc_server import GrpcServer
-
-            inner = f"{settings.admin}.grpc"  # one name for all, so that the next gateway replaces what a kill leaves
-            self._grpc = GrpcServer(self.fleet, self._access, self._metrics, inner, settings.max_in_flight)
-            await self._grpc.listen(settings.grpc)
-        for sock in settings.http:
+        for _, sock in self._offered():
             await self._http.listen_socket(sock)
         self._offer.open()
         await self._admin.listen_unix(settings.admin)
@@ -84,6 +84,7 @@ class Gateway:
     def drain(self) -> None:
         """Begin the end: readiness is denied and nothing new is accepted."""
         self._proxy.draining = True
+        self._grpc.drain()
         self._draining.set()
 
     async def ended(self) -> None:
@@ -91,11 +92,9 @@ class Gateway:
         await self._draining.wait()
         grace = self._settings.grace
         self._offer.close()
-        async with asyncio.TaskGroup() as ends:
-            ends.create_task(self._http.drain(grace))
-            if self._grpc is not None:
-                ends.create_task(self._grpc.drain(grace))
+        await self._http.drain(grace)
         self.fleet.close()
+        self._scrape.close()
         await self._admin.drain(1.0)
 
     def _offered(self) -> list[tuple[str, socket.socket]]:
@@ -107,7 +106,7 @@ class Gateway:
         return admin.Health(
             pid=os.getpid(),
             version=self.fleet.table.version,
-            active=self._proxy.in_flight + (self._grpc.in_flight if self._grpc is not None else 0),
+            active=self._proxy.in_flight + self._grpc.in_flight,
             draining=self._draining.is_set(),
             http=self.http_addresses,
             grpc=self.grpc_address,

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 from itertools import count
+from math import ceil
+from time import monotonic
 
+from colonnade.errors import InvalidInput
 from colonnade.gateway import own
 from colonnade.gateway.access import REFUSED, Access
 from colonnade.gateway.fleet import Fleet
 from colonnade.gateway.forward import RETRY_SOON, Forward
 from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.routes import LIFECYCLE, not_ready
-from colonnade.net import Exchange
-from colonnade.observe.metrics import CONTENT_TYPE
-
-MAX_IN_FLIGHT = 4096  # requests forwarded at one time; more are told to come back
+from colonnade.gateway.scrape import Scrape
+from colonnade.gateway.timeouts import Timeouts
+from colonnade.gateway.way import Way
+from colonnade.net import Exchange, deadlines
 
 
 class Proxy:
@@ -27,17 +30,17 @@ class Proxy:
     Attributes:
         draining: readiness is denied; requests are still served.
         in_flight: requests that are with replicas now.
+        timeouts: ends those that take longer than their route allows.
     """
 
-    def __init__(
-        self, fleet: Fleet, access: Access, metrics: GatewayMetrics, *, max_in_flight: int = MAX_IN_FLIGHT
-    ) -> None:
+    def __init__(self, fleet: Fleet, access: Access, metrics: GatewayMetrics, scrape: Scrape) -> None:
         self.fleet = fleet
         self.access = access
         self.metrics = metrics
+        self._scrape = scrape
         self.draining = False
         self.in_flight = 0
-        self._max_in_flight = max_in_flight
+        self.timeouts: Timeouts[Forward] = Timeouts(Forward.timed_out)
         metrics.follow_in_flight("http", lambda: self.in_flight)
         # One random part per process and a count: unique across gateways, at the price of an addition.
         self._id_prefix = os.urandom(6).hex().encode()
@@ -49,37 +52,66 @@ class Proxy:
 
     def __call__(self, exchange: Exchange) -> None:
         """Take one request."""
+        way: Way | None = exchange.memo
+        if way is None or way.matcher is not self.fleet.matcher:
+            way = self._decide(exchange)
+            if way is None:
+                return
+            exchange.memo = way
+        service = way.service
+        if not service.ready:
+            service.counts.http(503, 0.0)
+            exchange.reply(503, own.error(not_ready(service.route)), headers=RETRY_SOON)
+            return
+        refused = service.guard.admit(monotonic())
+        if refused is None:
+            Forward(self, exchange, way).begin()
+        else:
+            service.counts.shed(refused.reason)
+            service.counts.http(503, 0.0)
+            text = f"Service {service.route.namespace}/{service.route.name} takes no request now: {refused.message}."
+            after = b"%d" % ceil(refused.retry_after)
+            exchange.reply(503, own.error(text), headers=[(b"retry-after", after)])
+
+    def _decide(self, exchange: Exchange) -> Way | None:
+        """The way of all requests with this head; None if this one is answered here."""
         fields = exchange.headers
         path = exchange.path
-        match = self.fleet.matcher.match(fields.get(b"host", b""), path)
+        matcher = self.fleet.matcher
+        match = matcher.match(fields.get(b"host", b""), path)
         if match is None and path in own.FREE:
             self._own(exchange)
-            return
+            return None
         authorization = fields.get(b"authorization")
         if not self.access.admits(authorization):
             exchange.reply(401, own.error(REFUSED), headers=[(b"www-authenticate", b'Bearer realm="colonnade"')])
-            return
+            return None
         if match is None:
             if path in own.PATHS:
                 self._own(exchange)
             else:
-                refusal = self.fleet.matcher.refuse(path)
+                refusal = matcher.refuse(path)
                 self.metrics.unrouted.inc()
                 exchange.reply(refusal.status, own.error(refusal.message))
-            return
+            return None
         service = self.fleet.services[match.service]
         if match.lifecycle:
             service.counts.http(405, 0.0)
             exchange.reply(405, own.error(LIFECYCLE), headers=[(b"allow", b"")])
-        elif not service.ready:
-            service.counts.http(503, 0.0)
-            exchange.reply(503, own.error(not_ready(service.route)), headers=RETRY_SOON)
-        elif self.in_flight >= self._max_in_flight:
-            service.counts.http(503, 0.0)
-            text = f"The gateway forwards {self._max_in_flight} requests already, its limit; try again."
-            exchange.reply(503, own.error(text), headers=RETRY_SOON)
-        else:
-            Forward(self, exchange, service, match.path, self.access.is_own(authorization)).begin()
+            return None
+        try:
+            allowed = deadlines.allowed(fields)
+        except InvalidInput as error:
+            service.counts.http(400, 0.0)
+            exchange.reply(400, own.error(error.message))
+            return None
+        if allowed == 0.0:
+            service.counts.http(504, 0.0)
+            exchange.reply(504, own.error("The request's deadline had passed when it arrived; nothing was executed."))
+            return None
+        query = exchange.query
+        target = b"%b?%b" % (match.path, query) if query else match.path
+        return Way(matcher, service, target, self.access.is_own(authorization), allowed)
 
     def _own(self, exchange: Exchange) -> None:
         path = exchange.path
@@ -88,7 +120,7 @@ class Proxy:
             text = f"{path.decode()} takes {' and '.join(method.decode() for method in methods)}."
             exchange.reply(405, own.error(text), headers=[(b"allow", b", ".join(methods))])
         elif path == own.METRICS:
-            exchange.reply(200, self.metrics.render(), CONTENT_TYPE.encode())
+            self._scrape.answer(exchange)
         elif path == own.INDEX:
 
             def indexed(body: bytes) -> None:

@@ -14,6 +14,8 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from colonnade.gateway.guard import Policy
+
 NAMES_SHOWN = 20  # names of services that a 404 lists
 CACHED_PATHS = 4096  # exact (host, path) pairs remembered between two swaps
 CACHED_PATH_BYTES = 256  # longer paths are looked up each time
@@ -36,11 +38,13 @@ class Backend(msgspec.Struct, frozen=True):
         name: the pod's name, for logs and metrics.
         http: where it speaks HTTP/1.1.
         grpc: where it speaks gRPC, or None if it does not.
+        mux: it is of this product and takes many requests on one connection at `http`, a Unix socket (see `net.mux`).
     """
 
     name: str
     http: str
     grpc: str | None = None
+    mux: bool = False
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -52,6 +56,7 @@ class Route(msgspec.Struct, frozen=True):
         ready: whether the service takes requests; with no backend it is not ready whatever this says.
         reason: why it is not ready, in words for the caller of a 503.
         timeout: seconds from the request's arrival to the answer's end, or None for no limit.
+        policy: what is done when its replicas fail.
     """
 
     namespace: str
@@ -62,6 +67,7 @@ class Route(msgspec.Struct, frozen=True):
     ready: bool = False
     reason: str = ""
     timeout: float | None = None
+    policy: Policy = Policy()
 
     @property
     def path(self) -> str:

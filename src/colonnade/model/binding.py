@@ -28,6 +28,7 @@ Offload = Callable[..., Awaitable[Any]]  # offload(function, *args): runs a bloc
 
 _Call = Callable[[Any, Headers, ResponseHeaders], Any]
 _Check = Callable[[InferRequest], None] | None
+_Finish = Callable[[Any], Any] | None
 _Answer = Callable[[Any, Any], Any]
 
 _JOINING = {
@@ -38,7 +39,23 @@ _JOINING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+class Steps(NamedTuple):
+    """An operation in parts. Between `make` and `finish` lies `Joined.compute`, which may serve several requests.
+
+    Attributes:
+        check: holds a payload against the declared inputs; None if there is nothing to check.
+        make: from a payload to the arguments of `predict`.
+        finish: from a result, of however many requests, to what is parted among them; None: the result itself.
+        answer: from the finished result of one request and its payload to its answer.
+    """
+
+    check: _Check
+    make: Callable[[Any], Sequence[Any]]
+    finish: _Finish
+    answer: _Answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """One operation of a model.
 
@@ -51,16 +68,13 @@ class Operation:
         call: the compiled function; calling the operation calls it.
         is_async: True: await it on the event loop, it never blocks. False: it may block, run it on a worker thread.
         takes_headers: a hook wants the request's headers; else nobody looks at them.
-        prepare: the first third of a call that can be joined with others: from a payload to the arguments of `predict`.
-            None if it cannot: `BoundModel.joined` is what comes between this and `answer`.
-        answer: the last third: from a result and the payload to the answer.
+        steps: the call in parts, if it is one that can be joined with others; else None.
     """
 
     call: Callable[..., Any]
     is_async: bool
     takes_headers: bool
-    prepare: Callable[[Any], Sequence[Any]] | None = None
-    answer: Callable[[Any, Any], Any] | None = None
+    steps: Steps | None = None
 
     def __call__(
         self, payload: Any, headers: Headers | None = None, response_headers: ResponseHeaders | None = None
@@ -108,7 +122,7 @@ class _Hook(NamedTuple):
     call: _Call
     signature: Signature
     function: Callable[..., Any]
-    prepare: Callable[[Any], Sequence[Any]] | None = None  # the arguments of `function`, if nothing else goes into it
+    make: Callable[[Any], Sequence[Any]] | None = None  # the arguments of `function`, if nothing else goes into it
 
     @property
     def is_async(self) -> bool:
@@ -138,9 +152,13 @@ def bind(model: Model, offload: Offload = asyncio.to_thread) -> BoundModel:
         version,
         inputs,
         outputs,
-        _compile(checker(name, inputs), predict, results.responder(name, version, outputs), offload),
-        _compile(None, predict, lambda result, payload: results.to_v1(result), offload),
-        _compile(None, explain, lambda result, payload: results.to_v1(result, "explanations"), offload),
+        _compile(
+            checker(name, inputs), predict, results.responder(name, version, outputs), results.identified, offload
+        ),
+        _compile(None, predict, None, lambda result, payload: results.to_v1(result), offload),
+        _compile(
+            None, explain, None, lambda result, payload: results.to_v1(result, "explanations"), offload, joins=False
+        ),
         bool(before) or predict[0].signature.form is Form.PAYLOAD,
         _joined(predict),
     )
@@ -164,36 +182,42 @@ def require_predict(model: Model) -> None:
     )
 
 
-def _compile(check: _Check, hooks: Sequence[_Hook], answer: _Answer, offload: Offload) -> Operation:
+def _compile(
+    check: _Check,
+    hooks: Sequence[_Hook],
+    finish: _Finish,
+    answer: _Answer,
+    offload: Offload,
+    *,
+    joins: bool = True,
+) -> Operation:
+    """`joins`: what it computes is `BoundModel.joined`, so it may share that with others."""
     takes_headers = any(hook.signature.headers for hook in hooks)
+    end = answer if finish is None else _finished(finish, answer)
     if any(hook.is_async for hook in hooks):
-        return Operation(_compile_async(check, hooks, answer, offload), True, takes_headers)
+        return Operation(_compile_async(check, hooks, end, offload), True, takes_headers)
     if len(hooks) > 1:
-        return Operation(_compile_chain(check, hooks, answer), False, takes_headers)
-    compute = hooks[0].call
-    make = hooks[0].prepare
+        return Operation(_compile_chain(check, hooks, end), False, takes_headers)
+    compute, make = hooks[0].call, hooks[0].make
 
     def run(payload: Any, headers: Headers | None = None, response_headers: ResponseHeaders | None = None) -> Any:
         if check is not None:
             check(payload)
-        return answer(compute(payload, headers or {}, {} if response_headers is None else response_headers), payload)
+        return end(compute(payload, headers or {}, {} if response_headers is None else response_headers), payload)
 
-    if make is None:
-        return Operation(run, False, takes_headers)
+    steps = Steps(check, make, finish, answer) if joins and make is not None else None
+    return Operation(run, False, takes_headers, steps)
 
-    def prepare(payload: Any) -> Sequence[Any]:
-        if check is not None:
-            check(payload)
-        return make(payload)
 
-    return Operation(run, False, takes_headers, prepare, answer)
+def _finished(finish: Callable[[Any], Any], answer: _Answer) -> _Answer:
+    return lambda result, payload: answer(finish(result), payload)
 
 
 def _joined(hooks: Sequence[_Hook]) -> Joined | None:
     """What requests share if `predict` is all there is and takes rows."""
     hook = hooks[0]
     joining = _JOINING.get(hook.signature.form)
-    if len(hooks) > 1 or hook.is_async or hook.prepare is None or joining is None:
+    if len(hooks) > 1 or hook.is_async or hook.make is None or joining is None:
         return None
     return Joined(hook.function, joining)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from colonnade.errors import InvalidInput, NotImplementedByModel
-from colonnade.wire.tensors import TensorSpec
+from colonnade.wire.tensors import InferRequest, TensorSpec
 
 
 class Model:
@@ -101,6 +101,14 @@ class Model:
     def explain(self, *args: Any, **kwargs: Any) -> Any:
         """Explains a prediction (V1 `:explain`); takes what `predict` takes. The refusal's text is KServe's."""
         raise NotImplementedByModel("Could not find explainer_host.")
+
+    def example(self) -> InferRequest | None:
+        """A request of a few different rows, as clients send them; called once, after `load`.
+
+        The model is tried out on it before its first request: how long it takes, and how many rows one call should
+        have (`max_batch_size`). None: the first requests will tell.
+        """
+        return None
 
     def unload(self) -> Any:
         """Frees what `load` took; called once, after the last request."""

@@ -19,6 +19,9 @@ from colonnade.wire.tensors import DTYPES, InferRequest, Tensor, TensorSpec
 
 Arguments = Callable[[Any], Sequence[Any]]
 
+FROM_ARRAYS = frozenset({Form.ARRAY, Form.ARRAYS, Form.TABLE, Form.REQUEST})
+"""Forms that are made from a V1 payload whose lists of numbers are arrays as well as from lists."""
+
 _NUMBERS = frozenset({int, float})
 
 
@@ -50,11 +53,14 @@ def array_of(field: str, values: Any, spec: TensorSpec | None = None) -> np.ndar
 
     Args:
         field: where the value stands, for messages.
+        values: lists, or the array that the decoder of large bodies has made of them.
         spec: cast to its datatype and held against its shape, if given.
 
     Raises:
         InvalidInput: the lists are ragged, hold objects or null, or mix text, booleans and numbers.
     """
+    if type(values) is np.ndarray:
+        return values if spec is None else _fitted(field, values, spec)
     types = _leaf_types(values)
     if not (types <= _NUMBERS or types == {bool} or types == {str}):
         raise InvalidInput(f"{field} must hold only numbers, only booleans or only text{_strays(types)}")
@@ -110,7 +116,9 @@ def _frame(payload: Any) -> Any:
             return frames.from_object(payload)
         values = payload.get("inputs", payload.get("instances"))
         if isinstance(values, dict):
-            return frames.from_object(values)
+            return frames.from_object(
+                {name: column.tolist() if type(column) is np.ndarray else column for name, column in values.items()}
+            )
         return frames.from_rows(_rows(payload)[1])
     return payload
 
@@ -122,9 +130,9 @@ def _table(payload: Any, spec: TensorSpec | None) -> Any:
         return payload.inputs[0].data
     if isinstance(payload, dict):
         values = payload.get("inputs", payload.get("instances"))
-        if not isinstance(values, list) or _holds_objects(values):
-            return _frame(payload)
-        return _array(payload, spec)
+        if type(values) is np.ndarray or (isinstance(values, list) and not _holds_objects(values)):
+            return _array(payload, spec)
+        return _frame(payload)
     return payload
 
 

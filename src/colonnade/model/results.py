@@ -42,8 +42,8 @@ def to_v1(result: Any, key: str = "predictions") -> Any:
     return {key: [result.item()] if isinstance(result, np.generic) else result}
 
 
-def responder(name: str, version: str, specs: Sequence[TensorSpec]) -> Callable[[Any, InferRequest], InferResponse]:
-    """The function that makes a V2 answer of a result.
+def responder(name: str, version: str, specs: Sequence[TensorSpec]) -> Callable[[Any], InferResponse]:
+    """The function that makes a V2 answer of a result; `identified` makes it the answer of one request.
 
     Args:
         name: the model's name.
@@ -57,24 +57,31 @@ def responder(name: str, version: str, specs: Sequence[TensorSpec]) -> Callable[
     single_spec = specs[0] if specs else None
     by_name = {spec.name: spec for spec in specs}
 
-    def respond(result: Any, request: InferRequest) -> InferResponse:
+    def respond(result: Any) -> InferResponse:
         if result is None:
             raise InferenceError(_nothing("predict"))
         if type(result) is np.ndarray:
-            return InferResponse(name, [tensor(single, result, single_spec)], request.id, version)
+            return InferResponse(name, [tensor(single, result, single_spec)], None, version)
         response = result if isinstance(result, InferResponse) else foreign.response(result)
         if response is None:
             outputs = [tensor(key, value, by_name.get(key)) for key, value in _named(result, specs)]
-            return InferResponse(name, outputs, request.id, version)
+            return InferResponse(name, outputs, None, version)
         return InferResponse(  # not the model's own, which it may return again for another request
             response.model_name or name,
             [_checked(output, by_name.get(output.name)) for output in response.outputs],
-            response.id or request.id,
+            response.id or None,
             response.model_version or version,
             response.parameters,
         )
 
     return respond
+
+
+def identified(response: InferResponse, request: InferRequest) -> InferResponse:
+    """The answer of one request: it has the request's id, unless the model gave it one."""
+    if response.id is None:
+        response.id = request.id
+    return response
 
 
 def tensor(name: str, value: Any, spec: TensorSpec | None = None) -> Tensor:

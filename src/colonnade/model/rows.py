@@ -18,21 +18,19 @@ from colonnade.wire.tensors import InferRequest, InferResponse, Tensor
 Arguments = Sequence[Any]  # of `predict`
 
 
-class Kind(NamedTuple):
-    """What a call is, as far as joining goes: calls of the same `key` may be joined."""
-
-    key: Hashable
-    rows: int
+Kind = tuple[Hashable, int]  # calls of the same first part may be joined; the second is how many rows they have
 
 
 class Joining(NamedTuple):
     """How the arguments of one model's `predict` are joined.
 
     Attributes:
+        named: `kind` tells the names of the inputs apart, so that what fits the model is the same for all of a kind.
         kind: says what a call is; None if it cannot be joined with any.
         join: the arguments of one call for all, in order, with so many more rows behind them, which repeat the last.
     """
 
+    named: bool
     kind: Callable[[Arguments], Kind | None]
     join: Callable[[Sequence[Arguments], int], Arguments]
 
@@ -42,7 +40,7 @@ def _kind_of_arrays(arguments: Arguments) -> Kind | None:
         array = arguments[0]
         if type(array) is not np.ndarray or not array.ndim or not array.shape[0]:
             return None
-        return Kind((array.dtype, array.shape[1:]), array.shape[0])
+        return (array.dtype, array.shape[1:]), array.shape[0]
     rows = 0
     key: list[Hashable] = []
     for array in arguments:
@@ -52,7 +50,7 @@ def _kind_of_arrays(arguments: Arguments) -> Kind | None:
             return None
         rows = array.shape[0]
         key.append((array.dtype, array.shape[1:]))
-    return Kind(tuple(key), rows)
+    return tuple(key), rows
 
 
 def _join_arrays(calls: Sequence[Arguments], more: int) -> Arguments:
@@ -70,7 +68,7 @@ def _kind_of_request(arguments: Arguments) -> Kind | None:
         shape = tensor.shape
         if not shape or not shape[0]:
             return None
-        return Kind((tensor.name, tensor.datatype, shape[1:], asked), shape[0])
+        return (tensor.name, tensor.datatype, shape[1:], asked), shape[0]
     rows = 0
     key: list[Hashable] = [asked]
     for tensor in inputs:
@@ -79,7 +77,7 @@ def _kind_of_request(arguments: Arguments) -> Kind | None:
             return None
         rows = shape[0]
         key.append((tensor.name, tensor.datatype, shape[1:]))
-    return Kind(tuple(key), rows) if rows else None
+    return (tuple(key), rows) if rows else None
 
 
 def _join_requests(calls: Sequence[Arguments], more: int) -> Arguments:
@@ -97,8 +95,8 @@ def _concatenated(arrays: Sequence[np.ndarray], more: int) -> np.ndarray:
     return np.concatenate([*arrays, np.repeat(arrays[-1][-1:], more, axis=0)])
 
 
-ARRAYS = Joining(_kind_of_arrays, _join_arrays)
-REQUEST = Joining(_kind_of_request, _join_requests)
+ARRAYS = Joining(False, _kind_of_arrays, _join_arrays)
+REQUEST = Joining(True, _kind_of_request, _join_requests)
 
 
 def part(result: Any, counts: Sequence[int]) -> Sequence[Any] | None:
@@ -109,6 +107,9 @@ def part(result: Any, counts: Sequence[int]) -> Sequence[Any] | None:
 
     Returns:
         None if the result does not say which rows belong to whom: not every array in it has one row for each input row.
+
+    Raises:
+        ValueError: it may be read in two ways.
     """
     total = sum(counts)
     if isinstance(result, np.ndarray):
@@ -117,23 +118,41 @@ def part(result: Any, counts: Sequence[int]) -> Sequence[Any] | None:
         return _responses(result, counts, total)
     if isinstance(result, dict):
         columns = [_slices(value, counts, total) for value in result.values()]
-        if any(column is None for column in columns):
+        if not columns or any(column is None for column in columns):
             return None
         return [dict(zip(result, values, strict=True)) for values in zip(*filter(None, columns), strict=True)]
-    if isinstance(result, (list, tuple)) and result and isinstance(result[0], np.ndarray):
-        parts = [_slices(value, counts, total) for value in result]
-        if any(column is None for column in parts):
-            return None
-        return [type(result)(values) for values in zip(*filter(None, parts), strict=True)]
+    if isinstance(result, (list, tuple)) and result:
+        return _lists(result, counts, total)
     return None
 
 
-def _slices(array: Any, counts: Sequence[int], total: int) -> list[np.ndarray] | None:
-    if not isinstance(array, np.ndarray) or not array.ndim or array.shape[0] != total:
+def _lists(result: list[Any] | tuple[Any, ...], counts: Sequence[int], total: int) -> Sequence[Any] | None:
+    """A list is one output with an element for each row, unless it holds the arrays of several outputs.
+
+    Raises:
+        ValueError: it may be either; calls with another number of rows will tell.
+    """
+    outputs = isinstance(result, tuple) or all(isinstance(value, np.ndarray) for value in result)
+    if not outputs:
+        return _slices(result, counts, total)
+    parts = [_slices(value, counts, total) for value in result]
+    if any(column is None for column in parts):
+        return None
+    if isinstance(result, list) and len(result) == total:
+        raise ValueError(f"a list of {total} arrays for {total} rows: one for each row, or one for each output?")
+    kind = list if isinstance(result, list) else tuple
+    return [kind(values) for values in zip(*filter(None, parts), strict=True)]
+
+
+def _slices(rows: Any, counts: Sequence[int], total: int) -> list[Any] | None:
+    if isinstance(rows, np.ndarray):
+        if not rows.ndim or rows.shape[0] != total:
+            return None
+    elif not isinstance(rows, list) or len(rows) != total:
         return None
     if total == len(counts):
-        return [array[row : row + 1] for row in range(total)]
-    return [array[begin:end] for begin, end in pairwise(accumulate(counts, initial=0))]
+        return [rows[row : row + 1] for row in range(total)]
+    return [rows[begin:end] for begin, end in pairwise(accumulate(counts, initial=0))]
 
 
 def _responses(result: InferResponse, counts: Sequence[int], total: int) -> list[InferResponse] | None:

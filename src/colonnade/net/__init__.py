@@ -12,7 +12,7 @@ from colonnade.net.address import Address
 from colonnade.net.asynchronous import Handler, Request, Response, asynchronous
 from colonnade.net.call import Call, Receiver
 from colonnade.net.exchange import App, Exchange
-from colonnade.net.head import Header
+from colonnade.net.head import Header, Part, ReadyHead
 from colonnade.net.limits import Limits
 from colonnade.net.server import HttpServer
 from colonnade.net.upstream import FetchedResponse, Upstream
@@ -27,6 +27,8 @@ __all__ = [
     "Header",
     "HttpServer",
     "Limits",
+    "Part",
+    "ReadyHead",
     "Receiver",
     "Request",
     "Response",

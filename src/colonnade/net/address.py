@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 
 from colonnade.errors import InvalidInput
@@ -46,3 +47,27 @@ class Address:
         return (
             b"localhost" if self.path is not None else str(self).encode("idna" if not str(self).isascii() else "ascii")
         )
+
+
+def bound_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A TCP socket that is bound and does not listen yet.
+
+    Args:
+        host: address or name.
+        port: 0 picks a free one.
+        shared: other processes of this user may bind and listen there, too (SO_REUSEPORT), if all of them say so.
+
+    Raises:
+        OSError: the address is taken or not ours.
+    """
+    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

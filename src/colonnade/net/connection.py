@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 from colonnade.net.exchange import Exchange
 from colonnade.net.head import CLOSE, HeadWriter
 from colonnade.net.head_parse import Refusal
+from colonnade.net.large_body import LargeBodies
 from colonnade.net.outgoing import Outgoing
 from colonnade.net.reader import RequestReader
 from colonnade.wire import failures
@@ -132,6 +133,10 @@ class Connection(Outgoing):
         self._corked = False
         if self._out:
             self._flush()
+        receiving = self._reader.receiving
+        if receiving is not None and (missing := receiving.missing()) is not None:
+            self._reader.restart()
+            LargeBodies(self, receiving, missing)
 
     def eof_received(self) -> bool:
         return False  # a client that closes its side has left: connection_lost follows
@@ -181,6 +186,40 @@ class Connection(Outgoing):
             self.deaf = True
         if self._current is None:
             self._next()
+
+    # Called by the receiver of large bodies.
+
+    @property
+    def free(self) -> bool:
+        """Whether the next request goes straight to the application."""
+        return self._current is None and not self._queue and not self.deaf
+
+    def announced(self, exchange: Exchange) -> None:
+        """A head came, and some of its body."""
+        self.begun = self.seen = monotonic()
+        self._reader.receiving = exchange
+        self.arrived(exchange)
+
+    def body_filled(self, exchange: Exchange) -> None:
+        """Its body is complete, in its buffer."""
+        self._reader.receiving = None
+        self.body_end(exchange)
+
+    def body_passed(self, exchange: Exchange, part: bytes) -> None:
+        """The exchange takes the body that begins with `part` otherwise."""
+        if not self.deaf:
+            self._reader.expect(exchange.length or 0)
+        if part:
+            self.data_received(part)
+
+    def body_unwanted(self, exchange: Exchange, size: int, left: int) -> None:
+        """The exchange was closed before its body was complete; `size` bytes of it came since, `left` are to come."""
+        if not self.deaf:
+            if left:
+                self._reader.expect(left)
+            else:
+                self.body_filled(exchange)
+        self._discard(size)
 
     # Called by exchanges.
 

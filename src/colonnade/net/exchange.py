@@ -12,12 +12,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from colonnade.net.head import BODILESS, CHUNKED, CLOSE, CONTINUE, KEEP_ALIVE, Header, field_lines
+from colonnade.net.buffers import LARGE, take
+from colonnade.net.head import BODILESS, CHUNKED, CLOSE, CONTINUE, KEEP_ALIVE, Body, Header, Part, ReadyHead, field_lines
 from colonnade.net.head_parse import RequestHead
 
 if TYPE_CHECKING:
     from colonnade.net.connection import Connection
 
+_ID = b"x-request-id"
 _SMALL_PART = 4096  # parts below this are merged, so that a body of tiny chunks costs no object per chunk
 _HELD_BYTES = 64 << 10  # what is kept of a body that nobody has asked for yet
 _JOIN_BELOW = 64 << 10  # up to here one joined write is cheaper than two buffers
@@ -33,17 +35,26 @@ class Exchange:
         length: announced length of the request's body; None for a chunked one.
         keep_alive: the connection stays open after this answer.
         closed: the answer is complete or the client is gone; writing has no effect any more.
+        bounded: the transport refuses a body over its limit. An application that bounds the parts of an endless body
+            itself may switch this off before it takes the body.
+        takes_trailers: trailers go out behind every answer, as gRPC needs it.
     """
 
     # Defaults live in the class, so that a request pays only for what it uses.
     closed = False
+    bounded = True
+    takes_trailers = False
     started = False  # the head of the answer is written
     received = False  # the body is complete
     size = 0  # bytes of the body that came so far
     size_before = 0  # of them, those that came before the connection's clock began to count the body's rate
     _first: bytes | None = None  # of the body, while nobody has taken it
     _rest: list[bytes | bytearray] | None = None
-    _done: Callable[[bytes], None] | None = None
+    _done: Callable[[Any], None] | None = None
+    _allocate: Callable[[int], memoryview] | None = None
+    _filled: memoryview | None = None  # the body, if it is received in a buffer of its own
+    pooled = False  # that is one of `buffers`
+    aligned = 0  # offset in it that is aligned
     _chunk: Callable[[bytes], None] | None = None
     _end: Callable[[], None] | None = None
     _expects = False  # the client waits for 100 before it sends the body
@@ -72,6 +83,11 @@ class Exchange:
             self.received = True
         elif head.expects:
             self._expects = True
+
+    @property
+    def head(self) -> RequestHead:
+        """The head, which requests may share."""
+        return self._head
 
     @property
     def target(self) -> bytes:
@@ -113,16 +129,21 @@ class Exchange:
 
     def on_disconnect(self, callback: Callable[[], object]) -> None:
         """Call back once if the client leaves, or the transport refuses its body, before the answer is complete."""
-        if self.closed:
-            return
-        self._hooked = True
-        self._disconnect = (*self._disconnect, callback)
+        if not self.closed:
+            self._disconnect = (*self._disconnect, callback)
 
     def abort(self) -> None:
         """Cut the connection: the honest end of an answer that has started and cannot go on."""
         self._connection.abort()
 
     # The request's body.
+
+    def whole(self) -> bytes:
+        """The body, once, if it is complete (`received`); what there is of it, if not."""
+        if self._rest is None:
+            first, self._first = self._first, None
+            return first or b""
+        return self._take()
 
     def collect(self, done: Callable[[bytes], None]) -> None:
         """Call `done` once with the whole body, at once if it is there. A body over the limit never arrives: the
@@ -133,6 +154,44 @@ class Exchange:
         self._done = done
         if self._expects or self._first is not None:
             self._wanted()
+
+    def collect_view(self, done: Callable[[bytes | memoryview], None], aligned: int = 0) -> None:
+        """`collect` without copies for a large body of known length, which comes as a view of a buffer of its own. The
+        buffer serves the next body when the last view of it is gone.
+
+        Args:
+            aligned: offset in the body that will lie at a multiple of 16 in memory, for an array that begins there.
+        """
+        if not self.received:
+            self.pooled = True
+            self.aligned = aligned
+        self.collect(done)
+
+    def collect_into(self, allocate: Callable[[int], memoryview], done: Callable[[bytes | memoryview], None]) -> None:
+        """`collect_view` into memory that `allocate` gives for a length; `done` gets that memory, or bytes."""
+        if not self.received:
+            self._allocate = allocate
+        self.collect(done)
+
+    def missing(self) -> memoryview | None:
+        """For the connection: what is still to be filled of a buffer that this exchange takes its body in; None if it
+        takes it otherwise."""
+        length = self.length
+        if not (self.pooled or self._allocate) or length is None or length - self.size < LARGE or self.closed:
+            return None
+        view = take(length, self.aligned) if self._allocate is None else self._allocate(length)
+        view[: self.size] = self._take()
+        self._filled = view
+        return view[self.size :]
+
+    def fill(self, body: memoryview, size: int) -> bool:
+        """For the connection: take the body in a buffer that it has, so many bytes of which have come; False if this
+        exchange takes it otherwise."""
+        if not self.pooled or self.closed:
+            return False
+        self.size = size
+        self._filled = body
+        return True
 
     def stream(self, chunk: Callable[[bytes], None], end: Callable[[], None]) -> None:
         """Call `chunk` with each part of the body as it comes, then `end`."""
@@ -160,8 +219,11 @@ class Exchange:
         if self._expects:
             self._expects = False
             if not self.size and not self.started:
-                self._connection.send(CONTINUE)
-        self._connection.hold_body(False)
+                self._continue()
+        self.resume()
+
+    def _continue(self) -> None:
+        self._connection.send(CONTINUE)
 
     def _take(self) -> bytes:
         first, rest = self._first, self._rest
@@ -191,7 +253,7 @@ class Exchange:
         else:
             rest.append(bytearray(part))
         if self._done is None and self.size > _HELD_BYTES:
-            self._connection.hold_body(True)
+            self.pause()
 
     def feed_end(self) -> None:
         """Take the end of the body from the connection."""
@@ -200,7 +262,8 @@ class Exchange:
             return
         if self._done is not None:
             done, self._done = self._done, None
-            done(self._take())
+            filled, self._filled = self._filled, None
+            done(self._take() if filled is None else filled)
         elif self._end is not None:
             self._end()
 
@@ -209,7 +272,7 @@ class Exchange:
     def reply(
         self,
         status: int,
-        body: bytes | Sequence[bytes] = b"",
+        body: Body = b"",
         content_type: bytes = b"application/json",
         headers: Iterable[Header] = (),
         trailers: Sequence[Header] = (),
@@ -228,7 +291,25 @@ class Exchange:
         if self.started:
             raise RuntimeError("the answer has started already")
         connection = self._connection
-        parts: Sequence[bytes] = body if isinstance(body, (list, tuple)) else (body,)
+        if (
+            status == 200
+            and type(body) is bytes
+            and len(body) < _JOIN_BELOW
+            and self.keep_alive
+            and self.received
+            and not (connection.closing_soon or self._head.http10)
+            and self.method != b"HEAD"
+        ):
+            self.started = self.closed = True
+            extra = field_lines(headers) if headers else b""
+            prefix = connection.heads.prefix(200, content_type)
+            connection.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, len(body), extra, body))
+            self._disconnect = ()
+            if self._hooked:
+                self._forget()
+            connection.answered(self)
+            return
+        parts: Sequence[Part] = body if isinstance(body, (list, tuple)) else (body,)
         size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         if not self.received and (self._expects or connection.discards_too_much(self)):
             self.keep_alive = False
@@ -243,11 +324,40 @@ class Exchange:
         elif self.method == b"HEAD":
             connection.send(b"%bcontent-length: %d\r\n%b\r\n" % (prefix, size, extra))
         elif len(parts) == 1 and size < _JOIN_BELOW:
-            connection.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, size, extra, parts[0]))
+            connection.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, size, extra, bytes(parts[0])))
         else:
             connection.send_all([b"%bcontent-length: %d\r\n%b\r\n" % (prefix, size, extra), *parts])
         self.closed = True
+        self._disconnect = ()
         if self._hooked or not self.received:
+            self._forget()
+        connection.answered(self)
+
+    def relay(self, head: ReadyHead, identity: bytes, body: Part) -> None:
+        """`reply` with a head that many answers share, and the value of its `x-request-id`, empty if it has none. The
+        value must be one that came in a request's head, where the parser has checked it."""
+        connection = self._connection
+        if (
+            not (self.received and self.keep_alive and identity and head.plain)
+            or self.started
+            or connection.closing_soon
+            or self._head.http10
+            or self.method == b"HEAD"
+            or type(body) is not bytes
+            or len(body) >= _JOIN_BELOW
+        ):
+            fields = [*head.fields, (_ID, identity)] if identity else head.fields
+            self.reply(head.status, body, head.content_type, fields, head.trailers)
+            return
+        if self.closed:
+            return
+        self.started = self.closed = True
+        connection.send(
+            b"%bcontent-length: %d\r\n%bx-request-id: %b\r\n\r\n%b"
+            % (connection.heads.prefix(head.status, head.content_type), len(body), head.lines, identity, body)
+        )
+        self._disconnect = ()
+        if self._hooked:
             self._forget()
         connection.answered(self)
 
@@ -383,7 +493,7 @@ class Exchange:
         """Drop what refers to the application: closures over this exchange would be a cycle for the collector."""
         self._disconnect = ()
         self._done = self._chunk = self._end = self._pause_writer = self._resume_writer = None
-        self._first = self._rest = None
+        self._first = self._rest = self._allocate = self._filled = None
 
 
 App = Callable[[Exchange], None]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from time import time
 
 Header = tuple[bytes, bytes]
+Part = bytes | memoryview  # of a body
+Body = Part | Sequence[Part]
 
 REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -36,6 +38,29 @@ def field_lines(headers: Iterable[Header]) -> bytes:
         name = next(line for line in lines if line.count(b"\n") > 1 or line.count(b"\r") > 1 or b"\0" in line)
         raise ValueError(f"header {name[:100]!r}: CR, LF and NUL cannot be part of a field")
     return text
+
+
+class ReadyHead:
+    """The head of answers that a gateway passes on again and again, made ready once.
+
+    Attributes:
+        status, content_type, fields, trailers: as `Exchange.reply` takes them.
+        lines: the fields as HTTP/1.1 has them.
+        plain: an answer of this status has a body.
+    """
+
+    __slots__ = ("content_type", "fields", "lines", "plain", "status", "trailers")
+
+    def __init__(
+        self, status: int, content_type: bytes, fields: Sequence[Header], trailers: Sequence[Header] = ()
+    ) -> None:
+        """Raises ValueError if a field holds CR, LF or NUL."""
+        self.status = status
+        self.content_type = content_type
+        self.fields = fields
+        self.trailers = trailers
+        self.lines = field_lines(fields)
+        self.plain = status not in BODILESS
 
 
 class HeadWriter:

@@ -43,6 +43,7 @@ class RequestHead(msgspec.Struct):
         length: announced length of the body; None for a chunked one.
         expects: the client waits for 100 before it sends the body.
         memo: what the application has made of this head, see `Exchange.memo`.
+        raw: the bytes of a head that is remembered, with the empty line behind it; else empty.
     """
 
     method: bytes
@@ -56,6 +57,7 @@ class RequestHead(msgspec.Struct):
     length: int | None
     expects: bool
     memo: Any = None
+    raw: bytes = b""
 
     def without_last(self) -> Self:
         """The same head without its last field, which must not be repeated."""

@@ -23,6 +23,7 @@ class _Parsed(Protocol):
     """What a parser made of a head."""
 
     fields: list[Header]
+    raw: bytes
 
     def without_last(self) -> Self:
         """The same head without its last field."""
@@ -76,6 +77,8 @@ class KnownHeads(Generic[T]):
             if end < 0:  # spelled otherwise
                 return
             head = head.without_last()
+        else:
+            head.raw = data[: end + 4]
         if any(name == _ID for name, _ in head.fields):
             return
         if len(self._heads) >= _MAX_HEADS:

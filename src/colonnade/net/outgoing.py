@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
+from colonnade.net.head import Part
+
 _JOIN_BELOW = 64 << 10  # up to here one joined write is cheaper than several buffers
 _MAX_CORKED = 64  # writes held back; then the transport must see them, or there would be no back-pressure
 
@@ -40,7 +42,7 @@ class Outgoing(asyncio.Protocol):
         else:
             self.transport.write(data)
 
-    def send_all(self, parts: list[bytes]) -> None:
+    def send_all(self, parts: list[Part]) -> None:
         """Write large buffers in order, now and without joining them."""
         if self._out:
             self._flush()

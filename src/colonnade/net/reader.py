@@ -41,6 +41,7 @@ class RequestReader:
         "_fields",
         "_head_bytes",
         "_known",
+        "_last",
         "_limits",
         "_parser",
         "_raw_body",
@@ -55,6 +56,7 @@ class RequestReader:
         self._connection = connection
         self._limits = limits
         self._known = known
+        self._last: RequestHead | None = None  # the known head that came last, which mostly comes again
         self._parser = httptools.HttpRequestParser(self)
         self._size = 0  # of the bytes that are being read
         self._unread = b""  # what begins with the head that is read next, if it begins at a message's beginning
@@ -70,10 +72,16 @@ class RequestReader:
         """The exchange, with its body, if `data` is exactly one request whose head was read before."""
         if self.in_head or self.receiving is not None:
             return None
+        last = self._last
+        if last is not None and data.startswith(last.raw):
+            begin = len(last.raw)
+            return Exchange(self._connection, last, None, data[begin:]) if len(data) - begin == last.length else None
         found = self._known.find(data)
         if found is None:
             return None
         head, extra, begin = found
+        if head.raw:
+            self._last = head
         if len(data) - begin != head.length:
             return None
         return Exchange(self._connection, head, extra, data[begin:])
@@ -100,6 +108,14 @@ class RequestReader:
             raise Refusal(400, f"Malformed HTTP request: {str(error).rstrip('.')}.") from None
         if self.in_head or self.receiving is not None:
             self._count_unfinished()
+
+    def restart(self) -> None:
+        """Begin anew, in front of a head; the body that is being read is received elsewhere."""
+        self._parser = httptools.HttpRequestParser(self)
+
+    def expect(self, length: int) -> None:
+        """Read so many bytes of the body of `receiving` next, whose head was read elsewhere."""
+        self._go_on(b"content-length: %d" % length)
 
     def stop(self) -> None:
         """Forget what was half read; nothing more is read."""
@@ -175,7 +191,7 @@ class RequestReader:
         exchange = self.receiving
         if exchange is None:
             return
-        if exchange.length is None and exchange.size + len(part) > self._limits.body_bytes:
+        if exchange.length is None and exchange.bounded and exchange.size + len(part) > self._limits.body_bytes:
             raise Refusal(413, f"The body exceeds the limit of {self._limits.body_bytes} bytes.")
         self._connection.body_part(exchange, part)
 
@@ -226,11 +242,15 @@ class RequestReader:
                 self.on_message_complete()
             else:
                 length = exchange.length
-                framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
-                self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
-                self._declining = False
+                self._go_on(b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length)
             try:
                 self._parser.feed_data(rest)
                 return
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
+
+    def _go_on(self, framing: bytes) -> None:
+        """Let a fresh parser begin in front of a body with this framing."""
+        self._declining = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+        self._declining = False

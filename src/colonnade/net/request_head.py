@@ -18,7 +18,7 @@ class Framing(enum.Enum):
 
 # Fields about one connection, which the client decides itself (RFC 9110, section 7.6.1; Expect: it does not wait).
 _LEFT_OUT = frozenset({b"upgrade", b"te", b"proxy-connection", b"expect"})
-_METHODS_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+METHODS_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 _FORBIDDEN = frozenset(b" \r\n\t\0")
 
 
@@ -40,7 +40,7 @@ def request_head(
     lines += field_lines(fields)
     if body is not None:
         framing = Framing.WHOLE
-        if body or method in _METHODS_WITH_BODY:
+        if body or method in METHODS_WITH_BODY:
             lines += b"content-length: %d\r\n" % len(body)
     elif b"content-length" in names:
         framing = Framing.LENGTH

@@ -97,9 +97,28 @@ class Upstream:
         head, framing = request_head(method, target, headers, body, self._authority)
         return self._begin(Call(self, method, head + body if body else head, framing, body is not None, receiver))
 
-    def send(self, method: bytes, message: bytes, *, receiver: Receiver) -> Call:
-        """Send a whole request that is in bytes already: a head as `request_head` makes it, and its body."""
+    def head(self, method: bytes, target: bytes, headers: Iterable[Header], length: int | None) -> bytes:
+        """A head for `send` and `begin`, to be made once for many requests: all but the `x-request-id` at its end.
+        `length`: of the body, None if it is not known.
+
+        Raises:
+            ValueError: method, target or a header holds a byte that would end its line early.
+        """
+        if length:
+            headers = [*headers, (b"content-length", b"%d" % length)]
+        head, _ = request_head(method, target, headers, None if length is None or length else b"", self._authority)
+        return head.removesuffix(b"\r\n")
+
+    def send(self, method: bytes, head: bytes, identity: bytes, body: bytes, *, receiver: Receiver) -> Call:
+        """Send a whole request with a head that was made before."""
+        message = b"%bx-request-id: %b\r\n\r\n%b" % (head, identity, body)
         return self._begin(Call(self, method, message, Framing.WHOLE, True, receiver))
+
+    def begin(self, method: bytes, head: bytes, identity: bytes, length: int | None, *, receiver: Receiver) -> Call:
+        """Send a request with a head that was made before; its body follows by `Call.write` and `Call.finish`."""
+        framing = Framing.CHUNKED if length is None else Framing.LENGTH
+        message = b"%bx-request-id: %b\r\n\r\n" % (head, identity)
+        return self._begin(Call(self, method, message, framing, False, receiver))
 
     def _begin(self, call: Call) -> Call:
         while self._idle:

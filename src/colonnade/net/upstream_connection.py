@@ -39,6 +39,7 @@ class AnswerHead(msgspec.Struct):
     fields: list[Header]
     length: int
     reusable: bool
+    raw: bytes = b""
 
     def without_last(self) -> Self:
         """The same head without its last field."""

@@ -25,20 +25,25 @@ _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 
 class CounterChild:
-    """A number that only rises."""
+    """A number that only rises, counted here or asked for on scrape."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_read", "value")
 
     def __init__(self) -> None:
         self.value: float = 0
+        self._read: Callable[[], float] | None = None
 
     def inc(self, by: float = 1) -> None:
         """Count `by` more, not negative."""
         self.value += by
 
+    def follow(self, read: Callable[[], float]) -> None:
+        """Ask `read` for the value at each scrape."""
+        self._read = read
+
     def samples(self, name: str, labels: str) -> Iterable[str]:
         """Lines of the text form."""
-        yield f"{name}{_braced(labels)} {_number(self.value)}"
+        yield f"{name}{_braced(labels)} {_number(self.value if self._read is None else self._read())}"
 
 
 class GaugeChild:
@@ -245,6 +250,31 @@ class Registry:
         if metric.name in self._metrics:
             raise ValueError(f"metric name {metric.name!r} is taken")
         self._metrics[metric.name] = metric
+
+
+def summed(texts: Iterable[bytes]) -> bytes:
+    """Several renderings of registries with the same metrics as one, each number the sum of theirs."""
+    families: dict[str, list[str]] = {}  # the comments of each metric, in the order of their first appearance
+    samples: dict[str, dict[str, float]] = {}
+    for text in texts:
+        family = ""
+        for line in text.decode().splitlines():
+            if line.startswith("# HELP "):
+                family = line.split(" ", 3)[2]
+                samples.setdefault(family, {})
+                comments = families.setdefault(family, [])
+            if line.startswith("#"):
+                if line not in comments:
+                    comments.append(line)
+                continue
+            series, _, value = line.rpartition(" ")
+            found = samples[family]
+            found[series] = found.get(series, 0.0) + float(value)
+    lines: list[str] = []
+    for family, comments in families.items():
+        lines += comments
+        lines += [f"{series} {_number(value)}" for series, value in samples[family].items()]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _escaped(value: str) -> str:

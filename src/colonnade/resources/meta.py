@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from colonnade import defaults
+from colonnade import defaults, flags
 from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, NOT_RUN, RUNS, UNKNOWN, Resource, Ruling, field_doc
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -62,6 +62,13 @@ _ANNOTATIONS: dict[str, Ruling] = {
     "prometheus.kserve.io/path": Ruling(CLUSTER_ONLY, _NO_SCRAPING),
     LAST_APPLIED: Ruling(RUNS, "kubectl's own record"),
     defaults.TRUST_CODE: Ruling(RUNS, "consent to load model files that can run code"),
+    defaults.DIRECT: Ruling(RUNS, '"true" gives the service a port of its own, past the gateway'),
+    defaults.ANNOTATION_SLOW_START: Ruling(RUNS, "seconds until a replica that joins others gets its full share"),
+    defaults.ANNOTATION_EJECT_AFTER: Ruling(RUNS, "failures in a row after which a replica gets no requests"),
+    defaults.ANNOTATION_MAX_EJECTED: Ruling(RUNS, "percent of the replicas that may be without requests for that"),
+    defaults.ANNOTATION_RETRY_PERCENT: Ruling(RUNS, "retries per 100 requests"),
+    defaults.ANNOTATION_BREAKER: Ruling(RUNS, "failures in a row after which the service is refused at once"),
+    **{name: Ruling(RUNS, f"{flag} of its replicas") for name, flag in flags.ANNOTATIONS.items()},
 }
 _CLUSTER_PREFIXES = (
     "serving.kserve.io/",
@@ -77,13 +84,18 @@ _CLUSTER_PREFIXES = (
 )
 
 
+def own_annotations() -> dict[str, str]:
+    """The annotations that this product adds to KServe's, each with what it does."""
+    return {name: ruling.note for name, ruling in _ANNOTATIONS.items() if name.startswith("colonnade.dev/")}
+
+
 def annotation(_: Any, entry: Mapping[str, Any]) -> Ruling:
     """What this version does with an annotation, by its key."""
     key = str(entry["key"])
     if key in _ANNOTATIONS:
         return _ANNOTATIONS[key]
     if key.startswith("colonnade.dev/"):
-        near = difflib.get_close_matches(key, [defaults.TRUST_CODE], 1, 0.5)
+        near = difflib.get_close_matches(key, own_annotations(), 1, 0.5)
         return Ruling(UNKNOWN, f"no such annotation{f'; did you mean {near[0]}?' if near else ''}")
     if key.startswith(_CLUSTER_PREFIXES):
         return Ruling(CLUSTER_ONLY, NOT_RUN)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from colonnade.model.contract import Model
 
 
+GOLDEN = "golden.json"  # lies beside a model, and is none: see `compile.golden`
+
+
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """How to load.
@@ -74,7 +77,8 @@ def model_file(path: Path, suffixes: Iterable[str]) -> Path:
         if path.suffix.lower() not in accepted:
             raise LoadFailed(f"{path} does not end in one of {', '.join(accepted)}; rename it or pick another runtime")
         return path
-    found = sorted(entry for entry in path.iterdir() if entry.is_file() and entry.suffix.lower() in accepted)
+    files = [entry for entry in path.iterdir() if entry.is_file() and entry.name != GOLDEN]
+    found = sorted(entry for entry in files if entry.suffix.lower() in accepted)
     if not found:
         held = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
         raise LoadFailed(

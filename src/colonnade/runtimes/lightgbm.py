@@ -15,6 +15,7 @@ from colonnade.errors import LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import tables
 from colonnade.runtimes.base import LoadOptions, framework, model_file, require_width, threads
+from colonnade.wire.tensors import InferRequest
 
 if TYPE_CHECKING:
     import pandas
@@ -42,6 +43,10 @@ class LightGBMModel(Model):
         rows = tables.matrix(self._rows(table), len(self._names))
         answer: np.ndarray = self.booster.predict(rows, num_threads=self._threads)
         return answer
+
+    def example(self) -> InferRequest:
+        """Rows of numbers."""
+        return tables.example(self.name, len(self._names))
 
     def _rows(self, table: np.ndarray | pandas.DataFrame) -> np.ndarray:
         if isinstance(table, np.ndarray):

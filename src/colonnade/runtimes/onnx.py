@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from colonnade.model.contract import Model
 from colonnade.runtimes import tables
 from colonnade.runtimes.base import LoadOptions, framework, model_file, threads
 from colonnade.wire.tensors import (
+    DTYPES,
     InferRequest,
     InferResponse,
     RequestedOutput,
@@ -47,6 +49,8 @@ _DATATYPES = {
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
 }
+_EXAMPLES = 4  # rows
+_LARGE = 1 << 18  # elements of one row that is too large to try out
 _ZIPMAP = re.compile(r"^seq\(map\((?:int64|string),(tensor\((?:float|double)\))\)\)$")
 
 
@@ -87,12 +91,32 @@ class OnnxModel(Model):
             ) from error
         return InferResponse(self.name, list(map(_tensor, wanted, results)))
 
+    def example(self) -> InferRequest | None:
+        """Rows of small numbers, if all sizes behind the first are fixed, and not of thousands."""
+        if not self.inputs or any(
+            spec.datatype == "BYTES" or not spec.shape or -1 in spec.shape[1:] or math.prod(spec.shape[1:]) > _LARGE
+            for spec in self.inputs
+        ):
+            return None
+        count = max(_EXAMPLES if spec.shape[0] == -1 else spec.shape[0] for spec in self.inputs)
+        return InferRequest(self.name, [_filled(spec, count) for spec in self.inputs])
+
     def _wanted(self, outputs: Sequence[RequestedOutput]) -> list[str]:
         names = [output.name for output in outputs]
         for name in names:
             if name not in self._output_names:
                 raise InvalidInput(f"the model has no output {name!r}; its outputs are {', '.join(self._output_names)}")
         return names
+
+
+def _filled(spec: TensorSpec, count: int) -> Tensor:
+    """A tensor with `count` different rows; whole numbers may be indices, of which 0 and 1 are the safest."""
+    shape = (count, *spec.shape[1:])
+    dtype = DTYPES[spec.datatype]
+    if dtype.kind == "f":
+        return Tensor(spec.name, spec.datatype, shape, np.random.default_rng(0).standard_normal(shape).astype(dtype))
+    rows = np.arange(count).reshape(count, *[1] * (len(shape) - 1)) % 2
+    return Tensor(spec.name, spec.datatype, shape, np.broadcast_to(rows, shape).astype(dtype))
 
 
 def _tensor(name: str, result: Any) -> Tensor:

@@ -18,6 +18,7 @@ from colonnade.errors import Error, InferenceError, InvalidInput, LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import allowlist, pickles, tables
 from colonnade.runtimes.base import LoadOptions, flag, framework, model_file, require_width
+from colonnade.wire.tensors import InferRequest
 
 if TYPE_CHECKING:
     import pandas
@@ -67,6 +68,10 @@ class SklearnModel(Model):
                 raise
             _log.exception("a model of another scikit-learn version failed to predict", extra={"model": self.name})
             raise InferenceError(f"the model fails to predict: {self._versions}; {self._fix}") from error
+
+    def example(self) -> InferRequest | None:
+        """Rows of numbers, if that is what the estimator was fitted on."""
+        return None if self._width is None or self._needs_frame else tables.example(self.name, self._width)
 
     def _array(self, array: np.ndarray) -> Any:
         if array.dtype.kind == "O":

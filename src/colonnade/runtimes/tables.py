@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from colonnade.errors import InvalidInput
 from colonnade.runtimes.base import require_width
+from colonnade.wire.tensors import InferRequest, Tensor
 
 if TYPE_CHECKING:
     import pandas
 
+_EXAMPLES = 4  # rows
 _SHOWN = 8  # names of features that a message lists
 
 
@@ -35,6 +38,12 @@ def matrix(array: np.ndarray, width: int) -> np.ndarray:
         )
     require_width(array.shape[1], width)
     return array
+
+
+def example(name: str, width: int, dtype: npt.DTypeLike = np.float32) -> InferRequest:
+    """Some rows of numbers for the model `name`, to try it out; the same each time."""
+    rows = np.random.default_rng(0).standard_normal((_EXAMPLES, width))
+    return InferRequest(name, [Tensor.of("input-0", rows.astype(dtype))])
 
 
 def texts(array: np.ndarray) -> np.ndarray:

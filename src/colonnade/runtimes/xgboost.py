@@ -17,6 +17,7 @@ from colonnade.errors import LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import tables
 from colonnade.runtimes.base import LoadOptions, framework, model_file, require_width, threads
+from colonnade.wire.tensors import InferRequest
 
 if TYPE_CHECKING:
     import pandas
@@ -51,6 +52,10 @@ class XGBoostModel(Model):
         data = self._xgboost.DMatrix(rows, feature_names=self._names)
         linear: np.ndarray = self.booster.predict(data)
         return linear
+
+    def example(self) -> InferRequest:
+        """Rows of numbers."""
+        return tables.example(self.name, self._width)
 
     def _rows(self, table: np.ndarray | pandas.DataFrame) -> np.ndarray:
         if isinstance(table, np.ndarray):

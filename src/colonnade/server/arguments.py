@@ -17,12 +17,14 @@ from typing import Any
 
 from colonnade import defaults, flags
 from colonnade.runtimes import catalogue
+from colonnade.server.compiling import Mode as Compile
 from colonnade.server.execution import Mode, Policy
 
 RUNTIMES = ("auto", *catalogue.RUNTIMES)
 MODEL_DIR = "/mnt/models"  # where KServe's storage initializer puts the artefact
 MODEL_NAME = "model"
 
+_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 _MOST_BYTES = (1 << 31) - 1  # of a gRPC message; -1 asks for it
 
 
@@ -39,11 +41,15 @@ class Arguments:
         socket: Unix socket path of HTTP, or None.
         grpc_port: TCP port of gRPC, 0 for a free one, None for no TCP port.
         grpc_socket: Unix socket path of gRPC, or None.
+        direct_port: TCP port that the replicas of a service share and accept on once the model is loaded, or None.
         threads: threads that one prediction may use; None for `OMP_NUM_THREADS`, else 1.
         trust_code: consent to load artefacts that execute code; None if neither given nor refused.
         max_body: largest HTTP request body in bytes, before and after inflation.
         max_message: largest gRPC message in bytes, both ways.
         policy: how the model runs: its queue, its threads, its batches.
+        compile: whether the model is served by its compiled form.
+        compile_cache: folder that keeps conversions.
+        compile_report: where what became of the conversion is written, or None.
         grace: seconds that requests in flight get after SIGTERM.
         termination_file: where the cause of a failed load is written, or None.
         ignored: flags that were given and have no effect here.
@@ -57,11 +63,15 @@ class Arguments:
     socket: str | None = None
     grpc_port: int | None = None
     grpc_socket: str | None = None
+    direct_port: int | None = None
     threads: int | None = None
     trust_code: bool | None = None
     max_body: int = defaults.MAX_BODY_BYTES
     max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
     policy: Policy = field(default_factory=Policy)
+    compile: Compile = Compile.AUTO
+    compile_cache: Path = Path()
+    compile_report: Path | None = None
     grace: float = defaults.GRACE_PERIOD
     termination_file: Path | None = None
     ignored: tuple[str, ...] = ()
@@ -99,18 +109,26 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
         socket=given.socket,
         grpc_port=grpc_port,
         grpc_socket=given.grpc_socket,
+        direct_port=given.direct_port,
         threads=given.nthread,
         trust_code=given.trust_code,
         max_body=given.max_body,
         max_message=given.max_message or max(given.message_lengths, default=defaults.MAX_GRPC_MESSAGE_BYTES),
         policy=Policy(
             max_queue=given.max_queue,
+            max_queue_bytes=given.max_queue_bytes,
+            queue_target=given.queue_target / 1000,
             mode=Mode(given.execution),
             instances=given.instances,
             max_batch_size=given.max_batch_size,
             max_batch_latency=given.max_batch_latency / 1000,
             preferred_batch_sizes=given.preferred_batch_sizes,
+            response_cache=given.response_cache,
+            response_cache_ttl=given.response_cache_ttl,
         ),
+        compile=Compile(given.compile),
+        compile_cache=given.compile_cache or _compile_cache(env),
+        compile_report=given.compile_report,
         grace=given.grace,
         termination_file=given.termination_file,
         ignored=tuple(dict.fromkeys(given.ignored)),
@@ -137,6 +155,8 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     grpc.add_argument("--grpc-port", type=_port, help="TCP port of gRPC, 0 for a free one (default: no gRPC)")
     grpc.add_argument("--grpc-socket", help="Unix socket of gRPC instead of a TCP port")
     add("--enable-grpc", type=_boolean, help="true: gRPC on port 8081 if no other address is given; false: none")
+    direct = "TCP port, shared with other replicas of the same user, that takes requests once the model is loaded"
+    add("--direct-port", type=_port, metavar="PORT", help=direct)
     add("--nthread", type=_positive, help="threads that one prediction may use (default: $OMP_NUM_THREADS or 1)")
     trust = "load artefacts that can execute code, such as any pickle; refused, not even a model.py is run"
     add("--trust-code", action=argparse.BooleanOptionalAction, help=trust)
@@ -144,6 +164,10 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     message = f"largest gRPC message in bytes (default: {defaults.MAX_GRPC_MESSAGE_BYTES})"
     add("--max-message", type=_positive, help=message)
     add("--max-queue", type=_positive, default=defaults.MAX_QUEUE, help="requests that wait before 429")
+    held = "bytes of the requests that wait before 429 (default: %(default)s)"
+    add("--max-queue-bytes", type=_positive, default=defaults.MAX_QUEUE_BYTES, metavar="BYTES", help=held)
+    target = "milliseconds that a request may wait for its model for long before 429 (default: %(default)g)"
+    add("--queue-target", type=_seconds, default=defaults.QUEUE_TARGET * 1000, metavar="MS", help=target)
     where = "where predict runs: on the event loop, a thread, or a process (default: by what its calls take)"
     add("--execution", choices=[str(mode) for mode in Mode], default=Mode.AUTO, help=where)
     add("--instances", type=_positive, default=1, help="copies of the model, each with its own thread or process")
@@ -153,6 +177,13 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     add("--max-batch-latency", type=_seconds, default=0.0, metavar="MS", help=latency)
     preferred = "sizes at which the model is quick, with commas"
     add("--preferred-batch-sizes", type=_sizes, default=(), metavar="ROWS,...", help=preferred)
+    cache = "keep answers for requests that come again, in so many bytes (64Mi) (default: keep none)"
+    add("--response-cache", type=_bytes, default=0, metavar="BYTES", help=cache)
+    add("--response-cache-ttl", type=_seconds, metavar="SECONDS", help="how long an answer is kept (default: no limit)")
+    compiled = "serve scikit-learn, XGBoost and LightGBM models as ONNX where that answers alike (default: %(default)s)"
+    add("--compile", choices=[str(mode) for mode in Compile], default=Compile.AUTO, help=compiled)
+    add("--compile-cache", type=Path, help="folder that keeps compiled models (default: ~/.cache/colonnade/compiled)")
+    add("--compile-report", type=Path, help="JSON file that gets what became of the conversion")
     add("--grace", type=_seconds, default=defaults.GRACE_PERIOD, help="seconds for requests in flight after SIGTERM")
     add("--termination-file", type=Path, help="JSON file that gets the cause of a failed load")
     for way in ("send", "receive"):
@@ -181,10 +212,24 @@ class _Refused(argparse.Action):
         parser.error(f"{option_string}: {flags.FLAGS[str(option_string)].note}")
 
 
+def _compile_cache(env: Mapping[str, str]) -> Path:
+    base = env.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "colonnade" / "compiled"
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    number, unit = text[:-2], _UNITS.get(text[-2:])
+    if unit is None:
+        number, unit = text, 1
+    if not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no number of bytes, such as 67108864 or 64Mi")
+    return int(number) * unit
 
 
 def _sizes(text: str) -> tuple[int, ...]:

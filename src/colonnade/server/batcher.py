@@ -1,66 +1,92 @@
 """Requests of a model on their way through shared calls: the queue, the moment of each call, and who gets which rows.
 
 The queue lives on the event loop. It is emptied once a turn while the model may run there, so that what arrived in one
-turn is one call; and else whenever a thread of the model is free. The three parts of a call are apart for that: its
-arguments are made when it arrives (what is wrong with it is refused then, alone), the model runs for all, and each
-gets its answer of its own rows. If a shared call fails, each of its requests is run alone, so that a client gets the
-error of its own rows only.
+turn is one call; and else whenever a thread of the model is free. To wait for the end of a turn costs another look at
+the sockets, a third of a lone request's time, so a request that comes some time after the last call runs at once.
+
+The parts of a call are apart: its arguments are made when it arrives (what is wrong with it is refused then, alone),
+the model runs for all, and each gets its answer of its own rows. If a shared call fails, each half of it is run by
+itself, and so on down to the requests that fail alone: a client gets the error of its own rows only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
-from time import monotonic, perf_counter, thread_time
+from time import monotonic, thread_time
 from typing import Any
 
-from colonnade.errors import Overloaded
-from colonnade.model.binding import Joined, Operation
+from colonnade.errors import DeadlineExceeded, ProcessLost
+from colonnade.model.binding import Joined, Operation, Steps
+from colonnade.model.offloading import NotInline
 from colonnade.model.rows import Arguments, part
 from colonnade.server.batching import Batching, Gain, holds, padding, take
 from colonnade.server.inline import LIMIT, RunTimes, fits_loop
-from colonnade.server.lane import RETRY_AFTER, Done, Lane, Work, contained
+from colonnade.server.lane import EXPIRED, Lane, Work, contained
+from colonnade.server.overload import Admission
 
 _log = logging.getLogger(__name__)
 
+APART = 30e-6  # seconds between two requests that are not of one turn of the event loop
 _MAX_KINDS = 256  # kinds of calls whose gain is remembered
 
 Outcome = tuple[Any, Exception | None]
 
 
-class Call:
-    """One request that waits for a shared call, or is in one."""
+class Call(ABC):
+    """A request on its way through a model. What brought it here is a subclass, which gets the outcome."""
 
-    __slots__ = ("_batcher", "arguments", "arrived", "done", "dropped", "gain", "operation", "payload", "rows", "size")
+    __slots__ = (
+        "arguments",
+        "arrived",
+        "batcher",
+        "deadline",
+        "dropped",
+        "gain",
+        "payload",
+        "rows",
+        "size",
+        "steps",
+        "taken",
+    )
 
-    def __init__(
-        self,
-        batcher: Batcher,
-        operation: Operation,
-        payload: Any,
-        arguments: Arguments,
-        gain: Gain,
-        rows: int,
-        size: int,
-        done: Done,
-    ) -> None:
-        self._batcher = batcher
-        self.operation = operation
-        self.payload = payload
-        self.arguments = arguments
-        self.gain = gain  # of all calls of its kind
-        self.rows = rows
-        self.size = size
-        self.done = done
-        self.dropped = False
-        self.arrived = 0.0
+    steps: Steps  # of what is asked for
+    payload: Any
+    arguments: Arguments
+    gain: Gain  # of all calls of its kind
+    rows: int
+    size: int  # bytes of its body
+    arrived: float
+    dropped: bool
+    taken: bool  # it has left the queue
+
+    def __init__(self, deadline: float | None = None) -> None:
+        """`deadline`: when nobody waits for the answer any more (monotonic seconds), or None."""
+        self.batcher: Batcher | None = None  # while it waits for a shared call or is in one
+        self.deadline = deadline
+
+    @abstractmethod
+    def settle(self, result: Any, error: Exception | None) -> None:
+        """Takes the outcome, on the loop, once; not after `cancel`."""
+
+    @property
+    @abstractmethod
+    def request_headers(self) -> Mapping[str, str]:
+        """The request's headers for a model that looks at them, names in lower case."""
+
+    @property
+    @abstractmethod
+    def response_headers(self) -> dict[str, str]:
+        """What the model may fill."""
 
     def cancel(self) -> None:
         """Nobody waits for it any more: its place is free at once, also in a batch that has not begun."""
-        self._batcher.drop(self)
+        if self.batcher is not None:
+            self.batcher.drop(self)
 
 
 class Instance:
@@ -87,7 +113,7 @@ class Batcher:
         name: str,
         instances: Sequence[Instance],
         batching: Batching,
-        limit: int,
+        admission: Admission,
         times: RunTimes | None,
         settle: Callable[[], None],
         observe: Callable[[float], None],
@@ -96,7 +122,7 @@ class Batcher:
         Args:
             name: the model's.
             instances: at least one; only the first may run on the event loop.
-            limit: requests that may wait.
+            admission: bounds the requests that wait.
             times: decides whether calls run on the event loop; None if they never may.
             settle: called after each call of the model.
             observe: takes the number of rows of each call.
@@ -105,69 +131,121 @@ class Batcher:
         self._name = name
         self._instances = instances
         self._batching = batching
-        self._limit = limit
+        self._admission = admission
+        self._timed = 0  # requests with a deadline that wait
+        self._threaded = False  # the queue waits for a thread
         self._times = times
         self._settle = settle
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._kind = instances[0].joined.joining.kind
+        self._joining = instances[0].joined.joining
         self._queue: deque[Call] = deque()
         self._gains: dict[Hashable, Gain] = {}
         self._scheduled = False
         self._shared = False  # the last call was made for several requests
+        self._apart = 0.0  # a request that comes later (monotonic seconds) is not of the turn of the last call
         self._holding: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None  # resolved after each call
 
-    def submit(self, operation: Operation, payload: Any, size: int, done: Done) -> Call | None:
-        """Queues a request; `done` gets its outcome on the loop.
+    def submit(self, call: Call, operation: Operation, payload: Any, size: int) -> bool:
+        """Queues a request.
 
         Args:
-            operation: one that can be joined.
+            call: gets the outcome.
+            operation: one that has steps.
             payload: the decoded request.
             size: bytes of its body.
 
         Returns:
-            None if it cannot share a call, and must be run by itself.
+            False if it cannot share a call, and must be run by itself.
 
         Raises:
-            Overloaded: `limit` requests wait.
+            Overloaded: too much waits already.
+            DeadlineExceeded: it comes too late.
             Exception: the request does not fit the model.
         """
-        prepare = operation.prepare
-        assert prepare is not None
-        arguments = prepare(payload)
-        kind = self._kind(arguments)
+        steps = operation.steps
+        assert steps is not None
+        joining = self._joining
+        if steps.check is not None and not joining.named:
+            steps.check(payload)
+        arguments = steps.make(payload)
+        kind = joining.kind(arguments)
         if kind is None:
-            return None
-        if self.load > self._limit:
-            message = f"{self._limit} requests wait for model {self._name} already; retry later, or raise --max-queue"
-            raise Overloaded(message, retry_after=RETRY_AFTER)
-        key, rows = kind
-        call = Call(self, operation, payload, arguments, self._gains.get(key) or self._new_gain(key), rows, size, done)
+            return False
+        key, call.rows = kind
+        gain = self._gains.get((operation, key))
+        if gain is None:
+            if steps.check is not None:
+                steps.check(payload)  # for all of its kind
+            gain = self._new_gain((operation, key))
+        now, deadline = monotonic(), call.deadline
+        admission = self._admission
+        if self._threaded or deadline is not None:  # what runs on the loop is gone at the end of each turn
+            refusal = admission.refuse(now, size, deadline)
+            if refusal is not None:
+                raise refusal
+            if deadline is not None:
+                self._timed += 1
+        admission.enqueued(size)
+        call.steps = steps
+        call.payload = payload
+        call.arguments = arguments
+        call.gain = gain
+        call.size = size
+        call.dropped = call.taken = False
+        call.batcher = self
         self.load += 1
         self._queue.append(call)
-        if self._batching.max_latency:
-            call.arrived = monotonic()
+        call.arrived = now
         if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
-        return call
+            if self._shared or now < self._apart:
+                self._scheduled = True
+                self._loop.call_soon(self._flush)
+            else:
+                self._flush()
+        return True
+
+    def prepare(self, call: Call, operation: Operation, payload: Any) -> None:
+        """Makes a call ready for `compute`, for trials that stand in no queue.
+
+        Raises:
+            ValueError: it cannot share a call.
+            Exception: the request does not fit the model.
+        """
+        steps = operation.steps
+        assert steps is not None
+        if steps.check is not None:
+            steps.check(payload)
+        call.arguments = steps.make(payload)
+        kind = self._joining.kind(call.arguments)
+        if kind is None:
+            raise ValueError("it has no rows")
+        key, call.rows = kind
+        call.steps, call.payload, call.dropped = steps, payload, False
+        call.gain = self._gains.get((operation, key)) or self._new_gain((operation, key))
+
+    def compute(self, calls: list[Call]) -> list[Outcome]:
+        """The outcomes of prepared calls, computed together by the first instance; on its thread."""
+        return self._computed(self._instances[0].joined, calls)
 
     def drop(self, call: Call) -> None:
         """See `Call.cancel`; dropping it again has no effect."""
-        if not call.dropped:
-            call.dropped = True
-            self.load -= 1
+        if call.dropped:
+            return
+        call.dropped = True
+        self.load -= 1
+        try:
+            self._queue.remove(call)  # with its bytes, which nothing keeps until its turn comes
+        except ValueError:
+            return  # it is in a batch that has begun
+        self._tell_if_empty()
 
     async def emptied(self) -> None:
         """Waits until nothing is waiting or running."""
         while self.load or any(instance.work is not None for instance in self._instances):
             self._emptied = self._loop.create_future()
             await self._emptied
-
-    def gain(self, key: Hashable) -> Gain:
-        """What is known of calls of a kind."""
-        return self._gains.get(key) or self._new_gain(key)
 
     # When.
 
@@ -181,7 +259,7 @@ class Batcher:
                 self._ask_threads()
         finally:
             if self._queue and not self._holding and not any(instance.work for instance in self._instances):
-                self._schedule()  # a `done` failed: the loop reports it, and the others still get their turn
+                self._schedule()  # a `settle` failed: the loop reports it, and the others still get their turn
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -200,7 +278,8 @@ class Batcher:
         if not fits_loop(times, size):
             self._queue.extendleft(reversed(batch))
             return False
-        clock = thread_time if times.doubts else perf_counter
+        self._take(batch, size)
+        clock = thread_time if times.doubts else monotonic
         start = clock()
         outcomes = self._computed(first.joined, batch)
         seconds = clock() - start
@@ -211,7 +290,8 @@ class Batcher:
 
     def _ask_threads(self) -> None:
         """Stands in the queue of each thread, as far as there is work for it."""
-        if not self._queue:
+        self._threaded = bool(self._queue)
+        if not self._threaded:
             return
         for instance in self._instances:
             if instance.work is None:
@@ -221,18 +301,22 @@ class Batcher:
     def _fill(self, instance: Instance) -> bool:
         """A thread is free: decides what it runs. True: nothing, or what the loop itself can."""
         batch = instance.batch = self._form()
-        return not batch or (self._times is not None and fits_loop(self._times, sum([call.size for call in batch])))
+        if not batch:
+            return True
+        size = sum([call.size for call in batch])
+        self._take(batch, size)
+        return self._times is not None and fits_loop(self._times, size)
 
     def _run_there(self, instance: Instance) -> tuple[list[Outcome], float]:
         """Runs on the thread."""
         batch = instance.batch
         if not batch:
             return [], 0.0
-        begun, start = perf_counter(), thread_time()
+        begun, start = monotonic(), thread_time()
         outcomes = self._computed(instance.joined, batch)
         if self._times is not None:
             self._times.add(thread_time() - start, sum([call.size for call in batch]))
-        return outcomes, perf_counter() - begun
+        return outcomes, monotonic() - begun
 
     def _ran_there(
         self, instance: Instance, result: tuple[list[Outcome], float] | None, error: Exception | None
@@ -240,14 +324,16 @@ class Batcher:
         instance.work = None
         batch, instance.batch = instance.batch, []
         try:
-            if batch:
+            if isinstance(error, NotInline) and self._times is not None:
+                self._times.shun()
+                self._queue.extendleft(reversed(batch))
+            elif batch:
                 outcomes, seconds = result or ([(None, error)] * len(batch), 0.0)
                 self._deliver(batch, outcomes, seconds)
         finally:
             if self._queue:
                 self._schedule()
-            elif self._emptied is not None and not self._emptied.done():
-                self._emptied.set_result(None)
+            self._tell_if_empty()
 
     def _holds(self) -> bool:
         """Whether what waits is held for more rows."""
@@ -257,7 +343,7 @@ class Batcher:
             self._holding.cancel()
             self._holding = None
         first = self._queue[0]
-        waiting = sum([call.rows for call in self._queue if not call.dropped])
+        waiting = sum([call.rows for call in self._queue])
         seconds = holds(waiting, monotonic() - first.arrived, first.gain.limit, self._shared, self._batching)
         if seconds <= 0:
             return False
@@ -271,18 +357,42 @@ class Batcher:
 
     # What.
 
+    def _take(self, batch: list[Call], size: int) -> None:
+        """Counts calls that leave the queue to run."""
+        now = monotonic()
+        for call in batch:
+            call.taken = True
+            if call.deadline is not None:
+                self._timed -= 1
+        self._admission.started(now, now - batch[0].arrived, len(batch), size)
+
+    def _leave(self, call: Call) -> None:
+        """Counts a call that leaves the queue and does not run."""
+        call.taken = True
+        self._admission.left(call.size)
+        if call.deadline is not None:
+            self._timed -= 1
+
+    def _expire(self) -> None:
+        """Refuses what has waited beyond its deadline."""
+        now = monotonic()
+        late = [call for call in self._queue if not call.dropped and call.deadline is not None and call.deadline <= now]
+        for call in late:
+            call.dropped = True
+            self.load -= 1
+            self._leave(call)
+            call.settle(None, DeadlineExceeded(EXPIRED))
+
     def _form(self) -> list[Call]:
         """Takes the next batch from the queue: calls of one kind, in order of arrival."""
         queue = self._queue
-        while queue and queue[0].dropped:
-            queue.popleft()
         if not queue:
             return []
         first = queue[0]
         gain = first.gain
         if len(queue) == 1 or gain.limit <= first.rows:
             return [queue.popleft()]
-        alike = [call for call in queue if call.gain is gain and not call.dropped]
+        alike = [call for call in queue if call.gain is gain]
         count = take([call.rows for call in alike], gain.limit, self._batching)
         if count == len(queue):
             queue.clear()
@@ -297,7 +407,11 @@ class Batcher:
         return batch
 
     def _computed(self, joined: Joined, batch: list[Call]) -> list[Outcome]:
-        """Runs a batch, on whatever thread; never raises."""
+        """Runs a batch, on whatever thread.
+
+        Raises:
+            NotInline: this is the loop's thread, and the model needs another.
+        """
         if len(batch) == 1:
             return [_alone(joined, batch[0])]
         counts = [call.rows for call in batch]
@@ -305,10 +419,18 @@ class Batcher:
         try:
             arguments = joined.joining.join([call.arguments for call in batch], more)
             result = joined.compute(*arguments)
+            steps = batch[0].steps
+            if steps.finish is not None:
+                result = steps.finish(result)
             parts = part(result, [*counts, more] if more else counts)
+        except NotInline:
+            raise
+        except ProcessLost as error:
+            return [(None, error)] * len(batch)  # one of them may have ended it, and would again
         except BaseException as error:
-            _log.debug("a shared call failed; each of its requests runs alone", exc_info=error)
-            return [_alone(joined, call) for call in batch]
+            _log.debug("a shared call failed; its requests are tried in halves", exc_info=error)
+            half = len(batch) // 2
+            return self._computed(joined, batch[:half]) + self._computed(joined, batch[half:])
         if parts is None:
             _log.warning(
                 "the answer has not one row for each row of the input: requests are not joined any more",
@@ -316,12 +438,19 @@ class Batcher:
             )
             batch[0].gain.never()
             return [_alone(joined, call) for call in batch]
-        return [_answered(call, rows) for call, rows in zip(batch, parts, strict=False)]
+        answer = steps.answer
+        try:
+            return [(answer(rows, call.payload), None) for call, rows in zip(batch, parts, strict=False)]
+        except Exception:
+            return [_answered(answer, rows, call) for call, rows in zip(batch, parts, strict=False)]
 
     def _deliver(self, batch: list[Call], outcomes: list[Outcome], seconds: float) -> None:
         rows = batch[0].rows if len(batch) == 1 else sum([call.rows for call in batch])
         batch[0].gain.add(rows, seconds)
+        now = monotonic()
+        self._admission.finished(now, len(batch), seconds)
         self._shared = len(batch) > 1
+        self._apart = now + APART + seconds  # what came while it ran is read behind it
         self._observe(rows)
         self._settle()
         failure: Exception | None = None
@@ -331,13 +460,16 @@ class Batcher:
             call.dropped = True  # a late drop must not count it again
             self.load -= 1
             try:
-                call.done(result, error)
+                call.settle(result, error)
             except Exception as raised:
                 failure = raised
-        if self._emptied is not None and not self.load and not self._emptied.done():
-            self._emptied.set_result(None)
+        self._tell_if_empty()
         if failure is not None:
             raise failure
+
+    def _tell_if_empty(self) -> None:
+        if self._emptied is not None and not self.load and not self._emptied.done():
+            self._emptied.set_result(None)
 
     def _new_gain(self, key: Hashable) -> Gain:
         if len(self._gains) >= _MAX_KINDS:
@@ -347,18 +479,22 @@ class Batcher:
 
 
 def _alone(joined: Joined, call: Call) -> Outcome:
+    steps = call.steps
     if call.dropped:
         return None, None
     try:
-        return _answered(call, joined.compute(*call.arguments))
+        result = joined.compute(*call.arguments)
+        if steps.finish is not None:
+            result = steps.finish(result)
+        return steps.answer(result, call.payload), None
+    except NotInline:
+        raise
     except BaseException as error:
         return None, contained(error)
 
 
-def _answered(call: Call, result: Any) -> Outcome:
-    answer = call.operation.answer
-    assert answer is not None
+def _answered(answer: Callable[[Any, Any], Any], rows: Any, call: Call) -> Outcome:
     try:
-        return answer(result, call.payload), None
+        return answer(rows, call.payload), None
     except Exception as error:
         return None, error

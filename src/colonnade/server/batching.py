@@ -2,8 +2,8 @@
 
 Nothing waits for a batch to fill. The first request runs at once, and what arrives while the model computes (or, on the
 event loop, in the same turn) forms the next batch, so batches grow with the load by themselves. How large they may
-grow is measured: sizes are tried in steps of two, from one row upwards, and a step is kept while it makes a row
-cheaper. A dense model on a CPU gains next to nothing from some size on, and a large tensor loses by being copied
+grow is measured: sizes are tried in steps of two, from the smallest call upwards, and a step is kept while it makes a
+row cheaper. A dense model on a CPU gains next to nothing from some size on, and a large tensor loses by being copied
 together; for both a larger batch would only make the first one wait for the last.
 """
 
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WORTH = 0.95  # a step is kept if it brings the time of a row below this share
-SEEN = 3  # calls of a size before it is judged, by the quickest of them: noise only ever adds
-AGAIN = 4096  # calls after which a step that was not worth it is tried again, as the load may have changed
+SEEN = 4  # calls of a size before it is judged, by the quickest of them: noise only ever adds
+AGAIN = 512  # calls after which the limit and the step above it are measured anew: the first calls of all are slow
 
 
 @dataclass(frozen=True)
@@ -38,57 +38,82 @@ class Batching:
 class Gain:
     """The largest batch whose measured gain is worth it, for calls of one kind.
 
+    A size is compared with the next one, up or down, by calls of both in turn: figures of the same minutes can be
+    compared on a machine whose load changes, those of different ones cannot. Where a step is not worth it the search
+    rests, and looks both ways again after a while.
+
     Attributes:
         limit: rows that the next call may have.
     """
 
-    __slots__ = ("_best", "_calls", "_counts", "_max_size", "limit")
+    __slots__ = ("_best", "_calls", "_counts", "_down", "_max_size", "_probe", "_size", "limit")
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._best: dict[int, float] = {}  # power of two -> seconds per row of the quickest call
+        self._size = 1  # what is known to be worth it
+        self._probe: int | None = min(2, max_size)  # what is compared with it; None while the search rests
+        self._best: dict[int, float] = {}  # seconds per row of the quickest call of each of the two
         self._counts: dict[int, int] = {}
-        self._calls = 0
-        self.limit = 1
-
-    def add(self, rows: int, seconds: float) -> None:
-        """Records a call."""
-        if rows >= self._max_size:
-            step = self._max_size
-        else:
-            step = 1 << (rows.bit_length() - 1)
-        each = seconds / rows
-        best = self._best.get(step)
-        if best is None or each < best:
-            self._best[step] = each
-        seen = self._counts[step] = self._counts.get(step, 0) + 1
-        self._calls += 1
-        if seen == SEEN or self._calls >= AGAIN:
-            self._decide()
-
-    def never(self) -> None:
-        """Calls of this kind cannot be joined after all."""
-        self._max_size = self.limit = 1
+        self._calls = 0  # since the search rests
+        self._down = True  # the direction in which it goes on
+        self.limit = self._probe
 
     @property
     def settled(self) -> bool:
-        """Whether the limit is known and not just the next step to try."""
-        return self._counts.get(self.limit, 0) >= SEEN
+        """Whether the search rests."""
+        return self._probe is None
 
-    def _decide(self) -> None:
-        if self._calls >= AGAIN:
-            self._calls = 0
-            for step in [step for step in self._counts if step > self.limit]:
-                del self._counts[step], self._best[step]
-        size = 1
-        while size < self._max_size:
-            if self._counts.get(size, 0) < SEEN:
-                break
-            step = min(2 * size, self._max_size)
-            if self._counts.get(step, 0) >= SEEN and self._best[step] > WORTH * self._best[size]:
-                break
-            size = step
-        self.limit = size
+    def add(self, rows: int, seconds: float) -> None:
+        """Records a call."""
+        step = self._max_size if rows >= self._max_size else 1 << (rows.bit_length() - 1)
+        probe = self._probe
+        if probe is None:
+            self._calls += 1
+            if self._calls >= AGAIN:
+                self._search(self._size // 2 if self._down and self._size > 1 else 2 * self._size, fresh=True)
+                self._down = not self._down
+            return
+        if step > self._size and step != probe:  # requests of so many rows each
+            self._size = step
+            self._search(2 * step, fresh=True)
+            if self._probe is None:
+                return
+        elif step not in (self._size, probe):
+            return
+        each = seconds / rows
+        self._best[step] = min(each, self._best.get(step, each))
+        self._counts[step] = self._counts.get(step, 0) + 1
+        self._judge()
+
+    def never(self) -> None:
+        """Calls of this kind cannot be joined after all."""
+        self._max_size = self._size = self.limit = 1
+        self._probe = None
+
+    def _judge(self) -> None:
+        size, probe = self._size, self._probe
+        assert probe is not None
+        seen, tried = self._counts.get(size, 0), self._counts.get(probe, 0)
+        if seen < SEEN or tried < SEEN:
+            self.limit = probe if tried < SEEN and (tried <= seen or seen >= SEEN) else size
+            return
+        smaller, larger = min(size, probe), max(size, probe)
+        best = larger if self._best[larger] <= WORTH * self._best[smaller] else smaller
+        if best == size:
+            self._probe, self._calls = None, 0
+            self.limit = size
+        else:
+            self._size = best
+            self._search(2 * best if probe > size else best // 2, fresh=False)
+
+    def _search(self, probe: int, *, fresh: bool) -> None:
+        """Compares with another size; what was just measured of this one still holds unless it is `fresh`."""
+        probe = min(max(probe, 1), self._max_size)
+        kept = {} if fresh else {self._size: self._best[self._size]}
+        self._best, self._counts = kept, dict.fromkeys(kept, SEEN)
+        self._probe = None if probe == self._size else probe
+        self._calls = 0
+        self.limit = self._probe or self._size
 
 
 def take(rows: Sequence[int], limit: int, batching: Batching) -> int:

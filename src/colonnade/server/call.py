@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from colonnade.errors import Error, InferenceError
 from colonnade.model.binding import Operation
-from colonnade.net import Exchange, Header
+from colonnade.net import Exchange, Header, deadlines
 from colonnade.server import answers, compression
+from colonnade.server.batcher import Call
 from colonnade.server.execution import Execution, Ticket
 from colonnade.server.metrics import CLIENT_LEFT, Traffic
 from colonnade.server.repository import Hosted
@@ -29,7 +31,7 @@ _NO_HEADERS: Mapping[str, str] = {}
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # a token, RFC 9110 section 5.6.2
 
 
-class HttpCall(ABC):
+class HttpCall(Call):
     """One inference over HTTP. Made by a route with the head, then it lives by itself.
 
     `max_body` bounds the inflated body in bytes.
@@ -38,9 +40,9 @@ class HttpCall(ABC):
     protocol: str
 
     __slots__ = (
+        "_filled",
         "_max_body",
         "_open",
-        "_response_headers",
         "_traffic",
         "_version",
         "exchange",
@@ -54,24 +56,34 @@ class HttpCall(ABC):
     def __init__(
         self, exchange: Exchange, hosted: Hosted, version: str | None, traffic: Traffic, max_body: int
     ) -> None:
+        super().__init__(self.deadline_of(exchange))
         self.exchange = exchange
         self.hosted = hosted
         self._version = version
         self._traffic = traffic
-        self._response_headers: dict[str, str] = {}
+        self._filled: dict[str, str] | None = None  # by the model
         self._max_body = max_body
         self.ticket: Ticket | None = None  # None: nothing to cancel
         self._open = True
         traffic.begin()
-        if not exchange.received:
+        if exchange.received and b"content-encoding" not in exchange.headers:
+            self._start(exchange.whole())
+        else:
             try:
                 hosted.serving(version)  # refuses now what would be refused after a large upload
             except Error as error:
                 self.fail(error)
                 return
-        exchange.collect(self._receive)
+            exchange.collect_view(self._receive, self.aligned)
         if self._open:
             exchange.on_disconnect(self._leave)
+
+    def deadline_of(self, exchange: Exchange) -> float | None:
+        """When the client stops waiting. What a head says of it is looked up once for all requests with that head."""
+        seconds = exchange.memo
+        if seconds is None:
+            seconds = exchange.memo = deadlines.allowed(exchange.headers) or 0.0
+        return monotonic() + seconds if seconds else None
 
     @abstractmethod
     def start(self, body: Body) -> Ticket | None:
@@ -89,7 +101,12 @@ class HttpCall(ABC):
             Exception: the result cannot be encoded.
         """
 
-    def _receive(self, body: bytes) -> None:
+    @property
+    def aligned(self) -> int:
+        """Offset in a large body at which an array begins."""
+        return 0
+
+    def _receive(self, body: Body) -> None:
         coding = self.exchange.headers.get(b"content-encoding")
         if coding is not None:
             self._off_loop(partial(compression.inflate, body, coding, self._max_body), self._start)
@@ -104,13 +121,23 @@ class HttpCall(ABC):
             self.fail(error)
 
     def run(self, operation: Operation, payload: Any, size: int) -> Ticket | None:
-        """Starts an operation of `execution`; its outcome goes to `_finish`."""
-        headers = _text(self.exchange.headers) if self.execution.takes_headers else _NO_HEADERS
-        filled = self._response_headers
-        return self.execution.start(operation, payload, headers, filled, size, self._finish)
+        """Starts an operation of `execution`; its outcome goes to `settle`."""
+        cached = self.execution.cached
+        if cached is not None:
+            return cached.start(self, operation, payload, size, self.exchange.headers.get(b"cache-control"))
+        return self.execution.start(self, operation, payload, size)
 
-    def _finish(self, result: Any, error: Exception | None) -> None:
-        """Takes the model's outcome."""
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        return _text(self.exchange.headers) if self.execution.takes_headers else _NO_HEADERS
+
+    @property
+    def response_headers(self) -> dict[str, str]:
+        if self._filled is None:
+            self._filled = {}
+        return self._filled
+
+    def settle(self, result: Any, error: Exception | None) -> None:
         if error is not None:
             self.fail(error)
             return
@@ -119,11 +146,20 @@ class HttpCall(ABC):
         except Exception as failure:
             self.fail(failure)
 
-    def answer(self, chunks: Sequence[bytes], content_type: bytes, headers: Sequence[Header] = ()) -> None:
+    def answer(self, chunks: Sequence[bytes | memoryview], content_type: bytes, headers: Sequence[Header] = ()) -> None:
         """Answers 200 with a whole body, compressed if the client asks for it, and the model's headers."""
-        if self._response_headers:
-            headers = [*headers, *_fields(self._response_headers)]
-        coding = compression.wanted(self.exchange.headers.get(b"accept-encoding"))
+        exchange = self.exchange
+        asked = exchange.headers
+        if (
+            not (headers or self._filled or b"x-request-id" in asked or b"accept-encoding" in asked)
+            and len(chunks) == 1
+        ):
+            exchange.reply(200, chunks[0], content_type)
+            self.close(200)
+            return
+        if self._filled:
+            headers = [*headers, *model_fields(self._filled)]
+        coding = compression.wanted(asked.get(b"accept-encoding"))
         if coding is None:
             self._reply(chunks, content_type, headers)
             return
@@ -142,13 +178,13 @@ class HttpCall(ABC):
         else:
             self.close(answers.refuse(self.exchange, error))
 
-    def close(self, code: int) -> None:
+    def close(self, code: int | str) -> None:
         """Counts the request as done."""
         if self._open:
             self._open = False
             self._traffic.end(code)
 
-    def _reply(self, body: bytes | Sequence[bytes], content_type: bytes, headers: Sequence[Header]) -> None:
+    def _reply(self, body: bytes | Sequence[bytes | memoryview], content_type: bytes, headers: Sequence[Header]) -> None:
         exchange = self.exchange
         exchange.reply(200, body, content_type, answers.identified(exchange, headers))
         self.close(200)
@@ -175,7 +211,7 @@ def _text(headers: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
 
 
-def _fields(headers: Mapping[str, Any]) -> list[Header]:
+def model_fields(headers: Mapping[str, Any]) -> list[Header]:
     """What a model put into `response_headers`, as header fields.
 
     Raises:

@@ -16,15 +16,17 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any, TypeVar
 
-from colonnade.errors import Overloaded
+from colonnade.errors import DeadlineExceeded
+from colonnade.server.overload import Admission
 
 Done = Callable[[Any, Exception | None], None]
 Quick = Callable[[], bool]
 T = TypeVar("T")
 
-RETRY_AFTER = 1.0  # seconds; what an overloaded lane tells its clients
+EXPIRED = "The request's deadline passed while it waited for its model; nothing was executed."
 
 
 class Work:
@@ -36,9 +38,13 @@ class Work:
         quick: asked once, on the loop, when its turn has come: says whether the call may run there instead; it may
             decide then what the call will do. None: it never may.
         dropped: nobody waits for the result any more; only the loop sets it.
+        handed: it has left the queue.
+        size: bytes of the request; None for a call of the server's own, which the queue's bounds do not count.
+        deadline: when it is too late to begin (monotonic seconds), or None.
+        arrived: when it was queued.
     """
 
-    __slots__ = ("_lane", "call", "done", "dropped", "quick")
+    __slots__ = ("_lane", "arrived", "call", "deadline", "done", "dropped", "handed", "quick", "size")
 
     def __init__(self, lane: Lane, call: Callable[[], Any], done: Done, quick: Quick | None) -> None:
         self._lane = lane
@@ -46,6 +52,10 @@ class Work:
         self.done = done
         self.quick = quick
         self.dropped = False
+        self.handed = False
+        self.size: int | None = None
+        self.deadline: float | None = None
+        self.arrived = 0.0
 
     def cancel(self) -> None:
         """Drops it: it does not run if it has not begun, and its `done` is not called."""
@@ -64,11 +74,12 @@ class Lane:
         load: works that were submitted and are neither finished nor dropped.
     """
 
-    def __init__(self, name: str, limit: int) -> None:
-        """`limit`: works that may wait besides the one that runs."""
+    def __init__(self, name: str, admission: Admission) -> None:
+        """`admission`: bounds the requests that wait."""
         self.load = 0
-        self._name = name
-        self._limit = limit
+        self._admission = admission
+        self._counted = 0  # requests that the thread runs
+        self._handed_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Work] = deque()
         self._busy = False
@@ -84,16 +95,28 @@ class Lane:
         """Whether nothing waits and the thread runs nothing, dropped work included."""
         return not self._busy and not self._queue
 
-    def submit(self, call: Callable[[], Any], done: Done, quick: Quick | None = None) -> Work:
-        """Queues a call; see `Work` for the arguments.
+    def submit(
+        self,
+        call: Callable[[], Any],
+        done: Done,
+        quick: Quick | None = None,
+        size: int = 0,
+        deadline: float | None = None,
+    ) -> Work:
+        """Queues the call of a request; see `Work` for the arguments.
 
         Raises:
-            Overloaded: `limit` works wait already.
+            Overloaded: too much waits already.
+            DeadlineExceeded: it comes too late.
         """
-        if self.load > self._limit:
-            message = f"{self._limit} requests wait for model {self._name} already; retry later, or raise --max-queue"
-            raise Overloaded(message, retry_after=RETRY_AFTER)
-        return self.append(call, done, quick)
+        now = monotonic()
+        refusal = self._admission.refuse(now, size, deadline)
+        if refusal is not None:
+            raise refusal
+        self._admission.enqueued(size)
+        work = self.append(call, done, quick)
+        work.size, work.deadline, work.arrived = size, deadline, now
+        return work
 
     def append(self, call: Callable[[], Any], done: Done, quick: Quick | None = None) -> Work:
         """Queues a call of the server's own (load, unload), which no limit refuses."""
@@ -124,6 +147,8 @@ class Lane:
             work.dropped = True
             work.call = None  # frees the request's bytes now, not when its turn comes
             self.load -= 1
+            if work.size is not None and not work.handed:
+                self._admission.left(work.size)
 
     def close(self) -> None:
         """Ends the thread after the works that it was handed; call when `idle`."""
@@ -140,7 +165,10 @@ class Lane:
                     queue.popleft()
                 elif work.quick is not None and work.quick():
                     queue.popleft()
-                    self._finish(_performed(work))
+                    self._begin([work])
+                    outcome = _performed(work)
+                    self._ended()
+                    self._finish(outcome)
                 else:
                     self._busy = True
                     handed = [queue.popleft()]
@@ -150,10 +178,31 @@ class Lane:
                             if work.quick is not None:
                                 work.quick()
                             handed.append(work)
+                    self._begin(handed)
                     self._inbox.put(handed)
         finally:
             if queue:  # a `done` failed: the loop reports it, and the others still get their turn
                 self._schedule()
+
+    def _begin(self, works: list[Work]) -> None:
+        """Counts works that leave the queue to run."""
+        requests = size = 0
+        now = first = monotonic()
+        for work in works:
+            work.handed = True
+            if work.size is not None:
+                requests += 1
+                size += work.size
+                first = min(first, work.arrived)
+        self._counted, self._handed_at = requests, now
+        if requests:
+            self._admission.started(now, now - first, requests, size)
+
+    def _ended(self) -> None:
+        if self._counted:
+            now = monotonic()
+            self._admission.finished(now, self._counted, now - self._handed_at)
+            self._counted = 0
 
     def _schedule(self) -> None:
         if not self._busy and not self._scheduled:
@@ -168,6 +217,7 @@ class Lane:
                 outcome = outbox.popleft()
                 if outcome is None:
                     self._busy = False
+                    self._ended()
                     if self._queue and not self._scheduled:
                         self._flush()
                     continue
@@ -218,6 +268,8 @@ def into(future: asyncio.Future[Any]) -> Done:
 def _performed(work: Work) -> Outcome:
     """Runs a work's call, on whatever thread."""
     call, work.call = work.call, None
+    if work.deadline is not None and work.deadline <= monotonic():
+        return work, None, DeadlineExceeded(EXPIRED)
     try:
         return work, None if call is None else call(), None
     except BaseException as error:

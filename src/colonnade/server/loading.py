@@ -16,12 +16,13 @@ from colonnade.model.contract import Model
 from colonnade.runtimes import catalogue
 from colonnade.runtimes.base import LoadOptions
 from colonnade.server.arguments import Arguments
+from colonnade.server.compiling import Compiling
 from colonnade.server.repository import Loader
 
 _USER_CODE = "python"  # the runtime whose models users write
 
 
-def from_artefact(arguments: Arguments, loop: asyncio.AbstractEventLoop) -> Loader:
+def from_artefact(arguments: Arguments, loop: asyncio.AbstractEventLoop, compiling: Compiling) -> Loader:
     """A loader of the artefact that the arguments name.
 
     The loader raises LoadFailed, or InvalidInput for an artefact of no known kind, or what the user's `load` raised.
@@ -29,6 +30,7 @@ def from_artefact(arguments: Arguments, loop: asyncio.AbstractEventLoop) -> Load
     Args:
         arguments: the replica's.
         loop: runs a `load` that is a coroutine function, so that what it opens belongs to the loop that serves.
+        compiling: loads it, or what it was compiled to.
     """
 
     def load() -> Model:
@@ -41,7 +43,7 @@ def from_artefact(arguments: Arguments, loop: asyncio.AbstractEventLoop) -> Load
         if trusted is None:  # whoever put code into a local folder wants it run; a pickle may hide some
             trusted = name == _USER_CODE
         options = LoadOptions(trusted, env)
-        model = catalogue.runtime(name).load(arguments.model_name, path, options)
+        model = compiling.load(name, arguments.model_name, path, options)
         return _complete(model, loop, trusted=name != _USER_CODE)
 
     return load

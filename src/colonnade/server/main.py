@@ -14,15 +14,23 @@ import uvloop
 from colonnade import observe
 from colonnade.model.contract import Model
 from colonnade.server import arguments as command_line
-from colonnade.server import loading, process
+from colonnade.server import loading, modelprocess, process
 from colonnade.server.arguments import Arguments
+from colonnade.server.compiling import Compiling
+from colonnade.server.execution import Mode
+from colonnade.server.isolated import isolated
 from colonnade.server.repository import Loader
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serves the artefact that the command line names; ends the process with its exit code."""
     arguments = command_line.parse(sys.argv[1:] if argv is None else argv)
-    _run(arguments, lambda loop: loading.from_artefact(arguments, loop))
+
+    def start(loop: asyncio.AbstractEventLoop) -> tuple[Loader, Compiling]:
+        compiling = Compiling(arguments.compile, arguments.compile_cache, arguments.compile_report)
+        return loading.from_artefact(arguments, loop, compiling), compiling
+
+    _run(arguments, start)
 
 
 def serve(model: Model | type[Model], argv: Sequence[str] | None = None) -> None:
@@ -42,14 +50,22 @@ def serve(model: Model | type[Model], argv: Sequence[str] | None = None) -> None
     """
     script = Path(sys.argv[0]).resolve()
     arguments = command_line.parse(sys.argv[1:] if argv is None else argv, script=script)
-    _run(arguments, lambda loop: loading.from_code(model, arguments, loop))
+    _run(arguments, lambda loop: (loading.from_code(model, arguments, loop), None))
 
 
-def _run(arguments: Arguments, loader: Callable[[asyncio.AbstractEventLoop], Loader]) -> None:
+def _run(
+    arguments: Arguments, start: Callable[[asyncio.AbstractEventLoop], tuple[Loader, Compiling | None]]
+) -> None:
     async def run() -> process.Outcome:
-        return await process.run(arguments, loader(asyncio.get_running_loop()))
+        if arguments.policy.mode is Mode.PROCESS:
+            return await process.run(arguments, isolated(arguments.model_name))
+        loader, compiling = start(asyncio.get_running_loop())
+        return await process.run(arguments, loader, compiling)
 
     observe.configure(sys.stderr)
+    if modelprocess.is_asked_for():  # the same command line, started by `isolated`
+        modelprocess.run(lambda loop: start(loop)[0])
+        return
     outcome = uvloop.run(run())
     if not outcome.clean:  # a thread is still in the model's code; nothing can stop it but the end of the process
         logging.shutdown()

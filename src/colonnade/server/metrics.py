@@ -57,6 +57,10 @@ class ReplicaMetrics:
         )
         self._in_flight = registry.gauge("requests_in_flight", "Inference requests without an answer yet.", label)
         self._queued = registry.gauge("requests_queued", "Calls at the model's thread, running or waiting.", label)
+        self._cached = registry.counter(
+            "response_cache_total", "Requests for which a kept answer was looked for.", ("model_name", "result")
+        )
+        self._cache_bytes = registry.gauge("response_cache_bytes", "Bytes of kept answers.", label)
         self._ready = registry.gauge("model_ready", "1 if the model answers, else 0.", label)
         self._traffic: dict[tuple[str, str], Traffic] = {}
 
@@ -82,4 +86,8 @@ class ReplicaMetrics:
             self._in_flight.labels(name)
             self._queued.labels(name).set(0 if hosted.execution is None else hosted.execution.load)
             self._ready.labels(name).set(int(hosted.ready))
+            if hosted.cache is not None:
+                self._cached.labels(name, "hit").value = hosted.cache.hits
+                self._cached.labels(name, "miss").value = hosted.cache.misses
+                self._cache_bytes.labels(name).set(hosted.cache.size)
         return self._registry.render()

@@ -30,6 +30,7 @@ class Operation(Enum):
     V2_MODELS = auto()
     V2_MODEL = auto()
     V2_MODEL_READY = auto()
+    V2_MODEL_COMPILE = auto()
     V2_INFER = auto()
     V2_INDEX = auto()
     V2_LOAD = auto()
@@ -61,7 +62,12 @@ _FIXED = {
     ("v2", "repository", "index"): Operation.V2_INDEX,
 }
 _V1_VERBS = {"predict": Operation.V1_PREDICT, "explain": Operation.V1_EXPLAIN}
-_V2_MODEL = {(): Operation.V2_MODEL, ("ready",): Operation.V2_MODEL_READY, ("infer",): Operation.V2_INFER}
+_V2_MODEL = {
+    (): Operation.V2_MODEL,
+    ("ready",): Operation.V2_MODEL_READY,
+    ("infer",): Operation.V2_INFER,
+    ("compile",): Operation.V2_MODEL_COMPILE,
+}
 _V2_REPOSITORY = {"load": Operation.V2_LOAD, "unload": Operation.V2_UNLOAD}
 
 

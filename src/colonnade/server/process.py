@@ -13,20 +13,23 @@ import os
 import signal
 import time
 import traceback
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from colonnade.errors import Error
-from colonnade.net import HttpServer, Limits
+from colonnade.net import HttpServer, Limits, http2, mux
+from colonnade.net.address import bound_socket
+from colonnade.net.server import Dialect
+from colonnade.observe import memory
 from colonnade.server.arguments import Arguments
+from colonnade.server.compiling import Compiling
+from colonnade.server.isolated import ProcessFailure
 from colonnade.server.metrics import ReplicaMetrics
 from colonnade.server.repository import Loader, Repository
 from colonnade.server.routes import Router
-
-if TYPE_CHECKING:
-    from colonnade.server.grpc_service import GrpcServer
 
 logger = logging.getLogger(__name__)
 
@@ -51,18 +54,24 @@ class Termination(msgspec.Struct):
     exit_code: int = msgspec.field(name="exitCode")
 
 
-async def run(arguments: Arguments, loader: Loader) -> Outcome:
-    """Serves until a signal, or until the model turns out not to load."""
+async def run(arguments: Arguments, loader: Loader, compiling: Compiling | None = None) -> Outcome:
+    """Serves until a signal, or until the model turns out not to load.
+
+    `compiling` makes compiled forms of what the loader loads, which are loaded in its place.
+    """
     metrics = ReplicaMetrics()
     repository = Repository(arguments.policy, metrics.observer)
-    router = Router(repository, metrics, arguments.max_body)
-    http = HttpServer(router, limits=Limits(body_bytes=arguments.max_body))
+    router = Router(repository, metrics, arguments.max_body, arguments.max_message, compiling)
+    dialects: list[tuple[bytes, Dialect]] = [(http2.PREFACE, http2.Http2())]
+    if arguments.socket is not None:
+        dialects.append((mux.PREFACE, mux.MuxConnection))
+    http = HttpServer(router, limits=Limits(body_bytes=arguments.max_body), dialects=dialects)
     stopping = _stop_on_signal()
     if arguments.ignored:
         logger.info("has no effect here: %s", ", ".join(arguments.ignored))
     repository.add(arguments.model_name, loader)
     try:
-        grpc = await _listen(http, repository, metrics, arguments)
+        await _listen(http, arguments)
     except OSError as error:
         logger.error("cannot listen: %s", error)
         return Outcome(EXIT_ADDRESS, clean=True)
@@ -78,36 +87,43 @@ async def run(arguments: Arguments, loader: Loader) -> Outcome:
         stop.cancel()
     else:
         if load.done():
+            await _listen_directly(http, arguments)
             seconds = round(time.monotonic() - started, 3)
+            memory.settle()
             logger.info("ready", extra={"model": arguments.model_name, "seconds": seconds})
+        beside = []
+        if compiling is not None:
+            beside.append(asyncio.ensure_future(compiling.convert(partial(repository.load, arguments.model_name))))
         await stop
-    return Outcome(code, await _drain(repository, http, grpc, arguments.grace))
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+    return Outcome(code, await _drain(repository, http, arguments.grace))
 
 
-async def _listen(
-    http: HttpServer, repository: Repository, metrics: ReplicaMetrics, arguments: Arguments
-) -> GrpcServer | None:
-    if arguments.socket is not None:
-        await http.listen_unix(arguments.socket)
-        at = {"http": f"unix:{arguments.socket}"}
-    else:
-        port = await http.listen_tcp(arguments.host, arguments.http_port or 0)
-        at = {"http": _authority(arguments.host, port)}
-    grpc = None
-    address = _grpc_address(arguments)
-    if address is not None:
-        from colonnade.server.grpc_service import GrpcServer  # its libraries cost a start without gRPC some 100 ms
-
-        grpc = await GrpcServer.open(address, repository, metrics, arguments.max_message)
-        at["grpc"] = _authority(arguments.host, grpc.port) if grpc.port else address
+async def _listen(http: HttpServer, arguments: Arguments) -> None:
+    """Opens the sockets. Each takes all protocols; what gRPC has of its own is for clients that look for it there."""
+    at: dict[str, str] = {}
+    for protocol, path, port in (
+        ("http", arguments.socket, arguments.http_port),
+        ("grpc", arguments.grpc_socket, arguments.grpc_port),
+    ):
+        if path is not None:
+            await http.listen_unix(path)
+            at[protocol] = f"unix:{path}"
+        elif port is not None:
+            at[protocol] = _authority(arguments.host, await http.listen_tcp(arguments.host, port))
     logger.info("listening", extra={"model": arguments.model_name, **at})
-    return grpc
 
 
-def _grpc_address(arguments: Arguments) -> str | None:
-    if arguments.grpc_socket is not None:
-        return f"unix:{arguments.grpc_socket}"
-    return None if arguments.grpc_port is None else _authority(arguments.host, arguments.grpc_port)
+async def _listen_directly(http: HttpServer, arguments: Arguments) -> None:
+    """Opens the service's own port, now that there is a model. Without it the gateway still reaches this replica."""
+    if arguments.direct_port is None:
+        return
+    try:
+        await http.listen_socket(bound_socket(arguments.host, arguments.direct_port, shared=True))
+    except OSError as error:
+        logger.error("cannot listen on the service's own port %d: %s", arguments.direct_port, error)
 
 
 def _authority(host: str, port: int) -> str:
@@ -130,11 +146,11 @@ def _stop_on_signal() -> asyncio.Event:
     return stopping
 
 
-async def _drain(repository: Repository, http: HttpServer, grpc: GrpcServer | None, grace: float) -> bool:
+async def _drain(repository: Repository, http: HttpServer, grace: float) -> bool:
     """Ends all, and returns whether the model's code has ended too."""
     deadline = asyncio.get_running_loop().time() + grace
     repository.drain()
-    await asyncio.gather(http.drain(grace), *([] if grpc is None else [grpc.drain(grace)]))
+    await http.drain(grace)
     try:
         async with asyncio.timeout_at(deadline):
             await repository.close()
@@ -157,6 +173,8 @@ def _report(arguments: Arguments, cause: BaseException) -> None:
 
 def _where(cause: BaseException) -> str:
     """An error of the user's code with the line that raised it. It is for who runs the replica, not for clients."""
+    if isinstance(cause, ProcessFailure):
+        return str(cause)
     frames = traceback.extract_tb(cause.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"{type(cause).__name__}: {cause}{place}"

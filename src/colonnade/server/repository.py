@@ -8,7 +8,8 @@ nothing, and a request never sees half a model.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -19,11 +20,15 @@ from colonnade.model.contract import Model
 from colonnade.server.execution import Execution, Policy
 from colonnade.server.hooks import Observe
 from colonnade.server.lane import Lane
+from colonnade.server.response_cache import CachedStart, ResponseCache
+from colonnade.server.warmup import BUDGET
 from colonnade.wire import failures
 
 Loader = Callable[[], Model]  # blocking; returns a model that is ready to predict
 
 FIRST_VERSION = "1"
+
+_log = logging.getLogger(__name__)
 
 
 class State(StrEnum):
@@ -45,6 +50,7 @@ class Hosted:
         state: what is going on.
         reason: why it is not ready, in words fit for a client.
         execution: the loaded model with what runs it; None while there is none.
+        cache: answers that are kept, if any are.
     """
 
     name: str
@@ -52,6 +58,7 @@ class Hosted:
     state: State = State.UNAVAILABLE
     reason: str = "not loaded"
     execution: Execution | None = None
+    cache: ResponseCache | None = None
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -107,6 +114,8 @@ class Repository:
     def add(self, name: str, loader: Loader) -> Hosted:
         """Hosts a name; the model is not loaded yet."""
         hosted = self.hosted[name] = Hosted(name, loader)
+        if self._policy.response_cache:
+            hosted.cache = ResponseCache(self._policy.response_cache, self._policy.response_cache_ttl)
         self._changed()
         return hosted
 
@@ -152,17 +161,24 @@ class Repository:
         async with hosted.changing:
             before = hosted.execution
             self._enter(hosted, State.LOADING, "loading", before)
-            lanes = [Lane(hosted.name, self._policy.max_queue) for _ in range(self._policy.instances)]
+            lanes = [Lane(hosted.name, self._policy.admission()) for _ in range(self._policy.instances)]
+            copies: list[tuple[Model, Lane]] = []
             try:
-                models = [await lane.run(hosted.loader, limited=False) for lane in lanes]
-                copies = list(zip(models, lanes, strict=True))
+                for lane in lanes:
+                    copies.append((await lane.run(hosted.loader, limited=False), lane))
                 execution = Execution(copies, self._policy, partial(self._observers, hosted.name))
+                await execution.warm_up(BUDGET)
             except Exception as error:
+                await _discard(copies)
                 for lane in lanes:
                     lane.close()
                 cause = failures.opaque(error).message
                 self._enter(hosted, State.UNAVAILABLE if before is None else State.READY, cause, before)
                 raise Unavailable(f"Model with name {hosted.name} is not ready. {cause}") from error
+            if hosted.cache is not None:
+                hosted.cache.clear()
+                if not execution.takes_headers:
+                    execution.cached = CachedStart(hosted.cache, execution.start)
             self._enter(hosted, State.READY, "", execution)
             if before is not None:
                 self._own(before.retire())
@@ -192,3 +208,14 @@ class Repository:
     def _changed(self) -> None:
         for callback in self.on_change:
             callback()
+
+
+async def _discard(copies: Sequence[tuple[Model, Lane]]) -> None:
+    """Unloads the instances of a model of which not all could be loaded."""
+    for model, lane in copies:
+        try:
+            freed = await lane.run(model.unload, limited=False)
+            if isinstance(freed, Coroutine):
+                await freed
+        except Exception:  # user code may raise anything; why the model did not load is what counts
+            _log.exception("an instance of the model could not be unloaded", extra={"model": model.name})

@@ -14,11 +14,19 @@ from urllib.parse import quote
 
 import msgspec
 
-from colonnade.errors import InvalidInput, MethodNotAllowed, ModelNotReady, NotFound, Unavailable
-from colonnade.net import Exchange
+from colonnade.errors import (
+    InvalidInput,
+    MethodNotAllowed,
+    ModelNotReady,
+    NotFound,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from colonnade.net import App, Exchange
 from colonnade.observe.metrics import CONTENT_TYPE
 from colonnade.server import answers
 from colonnade.server.call import HttpCall
+from colonnade.server.compiling import Compiling
 from colonnade.server.metrics import ReplicaMetrics, Traffic
 from colonnade.server.paths import GET, POST, Operation, Target, parse
 from colonnade.server.repository import Hosted, Repository
@@ -26,6 +34,7 @@ from colonnade.server.v1 import V1Call, V1ExplainCall
 from colonnade.server.v2 import V2Call
 from colonnade.version import __version__
 from colonnade.wire import v2
+from colonnade.wire.grpc_framing import is_grpc
 
 SERVER_NAME = "colonnade"
 _METRICS_TYPE = CONTENT_TYPE.encode("ascii")
@@ -49,11 +58,22 @@ class _LoadRequest(msgspec.Struct):
 class Router:
     """The HTTP application of a replica."""
 
-    def __init__(self, repository: Repository, metrics: ReplicaMetrics, max_body: int) -> None:
-        """`max_body`: largest inflated body in bytes."""
+    def __init__(
+        self,
+        repository: Repository,
+        metrics: ReplicaMetrics,
+        max_body: int,
+        max_message: int,
+        compiling: Compiling | None = None,
+    ) -> None:
+        """`max_body`: largest inflated body in bytes; `max_message`: largest gRPC message; `compiling`: what became of
+        the model's compiled form, if it is of a kind that can have one."""
         self._repository = repository
         self._metrics = metrics
         self._max_body = max_body
+        self._max_message = max_message
+        self._compiling = compiling
+        self._grpc: App | None = None
         self._hot: dict[bytes, tuple[type[HttpCall], Hosted, Traffic]] = {}
         self._changes: set[asyncio.Task[None]] = set()
         self._answers: dict[Operation, Callable[[Exchange, Target], None]] = {
@@ -67,6 +87,7 @@ class Router:
             Operation.V2_MODELS: self._models,
             Operation.V2_MODEL: self._model,
             Operation.V2_MODEL_READY: self._model_ready,
+            Operation.V2_MODEL_COMPILE: self._compile,
             Operation.V2_INDEX: self._index,
             Operation.V2_LOAD: self._load,
             Operation.V2_UNLOAD: self._unload,
@@ -81,9 +102,22 @@ class Router:
             call(exchange, hosted, None, traffic, self._max_body)
             return
         try:
-            self._slow(exchange)
+            if is_grpc(exchange.headers.get(b"content-type", b"")):
+                self._call(exchange)
+            else:
+                self._slow(exchange)
         except Exception as error:
             answers.refuse(exchange, error)
+
+    def _call(self, exchange: Exchange) -> None:
+        """Takes a gRPC call. What it needs is imported with the first one: a start without gRPC need not wait for it."""
+        if not exchange.takes_trailers:
+            raise UnsupportedMediaType("gRPC needs HTTP/2; this request came over HTTP/1.")
+        if self._grpc is None:
+            from colonnade.server.grpc_app import GrpcApp
+
+            self._grpc = GrpcApp(self._repository, self._metrics, self._max_message)
+        self._grpc(exchange)
 
     def _slow(self, exchange: Exchange) -> None:
         target = parse(exchange.path)
@@ -148,6 +182,12 @@ class Router:
         if self._repository.draining:
             raise ModelNotReady(target.model)
         answers.reply(exchange, 200, v2.model_ready(target.model, True))
+
+    def _compile(self, exchange: Exchange, target: Target) -> None:
+        self._repository.get(target.model)
+        if self._compiling is None:
+            raise NotFound(f"Model {target.model} comes from a script, and only models in files are compiled.")
+        answers.reply(exchange, 200, msgspec.json.encode(self._compiling.status))
 
     # The repository.
 

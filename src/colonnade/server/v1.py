@@ -44,7 +44,7 @@ class V1Call(HttpCall):
         if event is not None:
             payload: Any = codec.decode(event.data)
         elif _is_json(headers.get(b"content-type", b"")) or not self.execution.takes_bytes:
-            payload = codec.decode(body)
+            payload = codec.decode(body, arrays=self.execution.takes_arrays)
         else:
             payload = bytes(body)
         return self.run(self.operation, payload, len(body))
@@ -102,7 +102,7 @@ class V1ExplainCall(V1Call):
 def encode(result: Any) -> tuple[bytes, bytes]:
     """Body and content type of a whole answer."""
     if isinstance(result, InferResponse):
-        return v2.encode(result, InferRequest(result.model_name, []))[1][0], _JSON
+        return bytes(v2.encode(result, InferRequest(result.model_name, []))[1][0]), _JSON
     if isinstance(result, bytes):
         return result, _BYTES
     if isinstance(result, str):

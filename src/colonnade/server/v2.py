@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 from colonnade.errors import InvalidInput
+from colonnade.net import deadlines
 from colonnade.server.call import Body, HttpCall
 from colonnade.server.execution import Ticket
 from colonnade.server.identity import new_id
 from colonnade.wire import v2 as codec
-from colonnade.wire.tensors import InferRequest
+from colonnade.wire.tensors import InferRequest, Parameters
 
 HEADER_LENGTH = b"inference-header-content-length"
 _BINARY = b"application/octet-stream"
@@ -25,6 +27,12 @@ class V2Call(HttpCall):
 
     _request: InferRequest
 
+    @property
+    def aligned(self) -> int:
+        """The end of the JSON, where the first tensor begins."""
+        length = self.exchange.headers.get(HEADER_LENGTH, b"")
+        return int(length) if length.isdigit() else 0
+
     def start(self, body: Body) -> Ticket | None:
         headers = self.exchange.headers
         length = headers.get(HEADER_LENGTH)
@@ -34,7 +42,19 @@ class V2Call(HttpCall):
             identity = headers.get(b"x-request-id")
             request.id = new_id() if identity is None else identity.decode("latin-1")
         self._request = request
+        if request.parameters is not None:
+            self._shorten(request.parameters)
         return self.run(self.execution.infer, request, len(body))
+
+    def _shorten(self, parameters: Parameters) -> None:
+        """Takes the parameter `timeout`: it is for the server, and the model does not see it."""
+        if deadlines.PARAMETER not in parameters:
+            return
+        seconds = deadlines.of_parameter(parameters.pop(deadlines.PARAMETER))
+        if not parameters:
+            self._request.parameters = None
+        if seconds is not None:
+            self.deadline = deadlines.earlier(self.deadline, monotonic() + seconds)
 
     def write(self, result: Any) -> None:
         header_length, chunks = codec.encode(result, self._request)

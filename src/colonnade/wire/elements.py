@@ -1,20 +1,25 @@
-"""Tensor elements in JSON: lists to arrays and arrays to lists.
+"""Tensor elements in JSON: lists to arrays, and arrays to text.
 
 Lists are checked for the exact JSON type of each element before numpy sees them, because numpy would be helpful where a
 server must not be: it reads "1" as 1, true as 1, and 1.5 as 1 for an integer. The checks run at C speed
-(`set(map(type, ...))`), so that a flat list of numbers costs little more than its conversion.
+(`issuperset(map(type, ...))`), so that a flat list of numbers costs little more than its conversion. Arrays are written
+by orjson, which reads them in place and gives each value its shortest decimals: FP32 0.1 is 0.1 and not the double
+nearest to it, 0.10000000149011612. The lists of large requests are never made: see `bulk`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from math import prod
+from struct import Struct
 from typing import Any
 
+import msgspec
 import numpy as np
+import orjson
 
 from colonnade.errors import InferenceError, InvalidInput
-from colonnade.wire.float32 import shortest
 from colonnade.wire.shapes import brief, element_count
 from colonnade.wire.tensors import DTYPES, Tensor
 
@@ -36,8 +41,13 @@ _JSON_NAMES = {
     list: "a list",
     dict: "an object",
 }
-_FP32_MAX = float(np.finfo(np.float32).max)
-_FEW = 64  # up to here two scans for the extremes are cheaper than to arm numpy's overflow check
+_FEW = 64  # FP32 elements up to which `struct` is quicker than numpy, which must be told to look for overflow
+_PACK_FP32 = [Struct(f"<{count}f").pack for count in range(_FEW + 1)]
+_FP32 = DTYPES["FP32"]
+_ONLY_BINARY = ("FP16", "BF16")
+_WRITTEN = {name: dtype for name, dtype in DTYPES.items() if name in _TYPES and name != "BYTES"}
+_HANDFUL = 8  # elements up to which a list costs less than orjson's call into numpy
+_encode = msgspec.json.Encoder().encode
 
 
 def check_datatype(name: str, datatype: str) -> None:
@@ -46,11 +56,8 @@ def check_datatype(name: str, datatype: str) -> None:
     Raises:
         InvalidInput: naming the datatypes that are.
     """
-    if datatype in DTYPES:
-        return
-    if datatype == "BF16":
-        raise InvalidInput(f'Input "{name}": datatype BF16 is not supported; send FP32')
-    raise InvalidInput(f'Input "{name}": unknown datatype "{datatype[:40]}"; use one of {", ".join(DTYPES)}')
+    if datatype not in DTYPES:
+        raise InvalidInput(f'Input "{name}": unknown datatype "{datatype[:40]}"; use one of {", ".join(DTYPES)}')
 
 
 def from_json(name: str, datatype: str, shape: Sequence[int], data: list[Any]) -> np.ndarray:
@@ -62,48 +69,51 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: list[Any]) -
     allowed = _TYPES.get(datatype)
     if allowed is None:
         check_datatype(name, datatype)
-        raise InvalidInput(
-            f"Sending FP16 data via JSON is not supported. Please use the binary data format for input {name}"
-        )
-    count = element_count(name, shape)
-    if data and type(data[0]) is list:
-        data = _flatten(name, shape, data)
-    if len(data) != count:
-        raise InvalidInput(f'Input "{name}": shape {brief(shape)} needs {_many(count)}, but "data" has {len(data)}')
-    if not allowed.issuperset(map(type, data)):
-        raise InvalidInput(_wrong_type(name, datatype, data))
-    dtype = DTYPES[datatype]
-    if datatype == "BYTES":
-        array = np.empty(count, dtype=dtype)
-        array[:] = [text.encode() for text in data]
-        return array.reshape(shape)
+        raise InvalidInput(only_binary(datatype, "input", name))
+    if not data or prod(shape) != len(data) or not allowed.issuperset(map(type, data)):
+        data = _flat(name, datatype, shape, data)
     try:
-        if datatype != "FP32" or (count <= _FEW and _fits_fp32(data)):
+        if datatype == "FP32" and len(data) <= _FEW:
+            return np.ndarray(shape, _FP32, bytearray(_PACK_FP32[len(data)](*data)))
+        dtype = DTYPES[datatype]
+        if datatype == "BYTES":
+            array = np.empty(len(data), dtype=dtype)
+            array[:] = [text.encode() for text in data]
+            return array.reshape(shape)
+        if datatype != "FP32":
             return np.array(data, dtype=dtype).reshape(shape)
         with np.errstate(over="raise"):
             return np.array(data, dtype=dtype).reshape(shape)
-    except (OverflowError, FloatingPointError):
+    except (ValueError, OverflowError, FloatingPointError):
+        element_count(name, shape)  # tells of a shape that no array can have
         raise InvalidInput(_out_of_range(name, datatype, data)) from None
 
 
-def to_json(tensor: Tensor) -> list[Any]:
-    """The tensor's elements as a flat list in row-major order, ready for a JSON encoder.
+def to_json(tensor: Tensor) -> bytes:
+    """The tensor's elements as a flat JSON list in row-major order.
 
-    NaN and infinities have no JSON form; the encoder writes them as `null`.
+    NaN and infinities, which JSON cannot write, are `null`.
 
     Raises:
-        InvalidInput: FP16, which the protocol carries only as binary data.
+        InvalidInput: FP16 or BF16, which the protocol carries only as binary data.
         InferenceError: BYTES elements that are not UTF-8 text.
     """
-    if tensor.datatype == "BYTES":
-        return [_text(tensor.name, element) for element in tensor.data.ravel().tolist()]
-    if tensor.datatype == "FP16":
-        raise InvalidInput(
-            f"Sending FP16 data via JSON is not supported. Please use the binary data format for output {tensor.name}"
-        )
-    data = tensor.data if tensor.data.dtype == DTYPES[tensor.datatype] else canonical(tensor)
-    elements: list[Any] = shortest(data) if tensor.datatype == "FP32" else data.ravel().tolist()
-    return elements
+    datatype, data = tensor.datatype, tensor.data
+    if data.dtype is not _WRITTEN.get(datatype) or type(data) is not np.ndarray:
+        if datatype == "BYTES":
+            return _encode([_text(tensor.name, element) for element in data.ravel().tolist()])
+        if datatype in _ONLY_BINARY:
+            raise InvalidInput(only_binary(datatype, "output", tensor.name))
+        data = canonical(tensor)
+    flat = data if data.ndim == 1 else data.ravel()
+    if flat.size <= _HANDFUL and datatype != "FP32":
+        return _encode(flat.tolist())
+    return orjson.dumps(flat, None, orjson.OPT_SERIALIZE_NUMPY)
+
+
+def only_binary(datatype: str, side: str, name: str) -> str:
+    """KServe's words for a datatype that has no form in JSON."""
+    return f"Sending {datatype} data via JSON is not supported. Please use the binary data format for {side} {name}"
 
 
 def canonical(tensor: Tensor) -> np.ndarray:
@@ -122,6 +132,22 @@ def as_bytes(name: str, element: Any) -> bytes:
     if isinstance(element, str):
         return element.encode(errors="replace")
     raise InferenceError(f'Output "{name}": a BYTES element is neither bytes nor text')
+
+
+def _flat(name: str, datatype: str, shape: Sequence[int], data: list[Any]) -> list[Any]:
+    """The elements of lists that are nested as `shape` says; or else what is wrong with them.
+
+    Raises:
+        InvalidInput: the shape, the number of elements or the type of one is wrong.
+    """
+    count = element_count(name, shape)
+    if data and type(data[0]) is list:
+        data = _flatten(name, shape, data)
+    if len(data) != count:
+        raise InvalidInput(f'Input "{name}": shape {brief(shape)} needs {_many(count)}, but "data" has {len(data)}')
+    if not _TYPES[datatype].issuperset(map(type, data)):
+        raise InvalidInput(_wrong_type(name, datatype, data))
+    return data
 
 
 def _flatten(name: str, shape: Sequence[int], data: list[Any]) -> list[Any]:
@@ -153,10 +179,6 @@ def _wrong_type(name: str, datatype: str, data: list[Any]) -> str:
     found = "null" if value is None else _JSON_NAMES[type(value)]
     hint = "; send NaN as binary data" if value is None and datatype in ("FP32", "FP64") else ""
     return f'Input "{name}": data[{index}] is {found}, but {datatype} takes {wanted}{hint}'
-
-
-def _fits_fp32(data: list[Any]) -> bool:
-    return not data or (max(data) <= _FP32_MAX and min(data) >= -_FP32_MAX)
 
 
 def _out_of_range(name: str, datatype: str, data: list[Any]) -> str:

@@ -64,7 +64,12 @@ def grpc_status(exception: BaseException) -> tuple[int, str]:
     error = opaque(exception)
     if isinstance(error, AlreadyExists):
         return _GRPC_ALREADY_EXISTS, error.message
-    return _GRPC_CODES.get(error.status, _GRPC_INTERNAL), error.message
+    return grpc_code(error.status), error.message
+
+
+def grpc_code(status: int) -> int:
+    """gRPC status code of a failure with this HTTP status."""
+    return _GRPC_CODES.get(status, _GRPC_INTERNAL)
 
 
 def kubernetes_status(

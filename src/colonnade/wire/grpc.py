@@ -1,7 +1,7 @@
 """Open Inference Protocol V2 over gRPC: protobuf messages to requests and back.
 
 A tensor comes as typed `contents` or, for all tensors at once, as `raw_input_contents`. An answer goes back in the form
-that the request had; FP16 has no typed form, so an answer with an FP16 tensor is raw for all of them.
+that the request had; FP16 and BF16 have no typed form, so an answer with such a tensor is raw for all of them.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def decode(message: pb.ModelInferRequest) -> InferRequest:
 
 
 def encode(response: InferResponse, request: InferRequest) -> pb.ModelInferResponse:
-    """The answer's message: raw if the request was, or if an output is FP16; else typed.
+    """The answer's message: raw if the request was, or if an output is FP16 or BF16; else typed.
 
     Raises:
         InvalidInput: a requested output does not exist.
@@ -114,14 +114,14 @@ def encode(response: InferResponse, request: InferRequest) -> pb.ModelInferRespo
         if raw:
             data = to_raw(tensor)
             entry.parameters["binary_data_size"].int64_param = len(data)  # KServe's and Triton's answers carry it
-            message.raw_output_contents.append(data)
+            message.raw_output_contents.append(bytes(data))
         else:
             _to_contents(tensor, entry.contents)
     return message
 
 
 def encode_request(request: InferRequest) -> pb.ModelInferRequest:
-    """A request's message, for a caller: raw for a `RawInferRequest` or if an input is FP16; else typed."""
+    """A request's message, for a caller: raw for a `RawInferRequest` or if an input is FP16 or BF16; else typed."""
     message = pb.ModelInferRequest(
         model_name=request.model_name, model_version=request.model_version or "", id=request.id or ""
     )
@@ -131,7 +131,7 @@ def encode_request(request: InferRequest) -> pb.ModelInferRequest:
         entry = message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         _to_parameters(tensor.parameters, entry.parameters)
         if raw:
-            message.raw_input_contents.append(to_raw(tensor))
+            message.raw_input_contents.append(bytes(to_raw(tensor)))
         else:
             _to_contents(tensor, entry.contents)
     for wanted in request.outputs:
@@ -151,7 +151,7 @@ def model_metadata(
 
 
 def _needs_raw(tensors: Sequence[Tensor]) -> bool:
-    return any(tensor.datatype == "FP16" for tensor in tensors)
+    return any(tensor.datatype not in _CONTENTS for tensor in tensors)
 
 
 def _to_contents(tensor: Tensor, contents: pb.InferTensorContents) -> None:

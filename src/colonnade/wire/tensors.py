@@ -1,9 +1,10 @@
 """Tensors as the Open Inference Protocol names them: name, datatype, shape, data.
 
 These are the values that flow between the protocols and a model. They hold numpy arrays and views, never lists; how
-each protocol writes them is in `v1`, `v2` and `grpc`. BYTES tensors are object arrays of `bytes`. They are structs of
-msgspec, which are made in C in a third of the time of a dataclass: each request makes several. Source of the datatype
-names: Open Inference Protocol v2, "Tensor Data Types".
+each protocol writes them is in `v1`, `v2` and `grpc`. BYTES tensors are object arrays of `bytes`. BF16 tensors are
+arrays of float32, of which BF16 is the upper half, because numpy has no bfloat16; a model may answer with one of
+`ml_dtypes`. The structs are msgspec's, which are made in C in a third of the time of a dataclass: each request makes
+several. Source of the datatype names: Open Inference Protocol v2, "Tensor Data Types".
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
     "FP16": np.dtype("<f2"),
+    "BF16": np.dtype("<f4"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
     "BYTES": np.dtype(np.object_),
 }
 
-_NAMES: dict[np.dtype[Any], str] = {dtype: name for name, dtype in DTYPES.items()}
+_NAMES: dict[np.dtype[Any], str] = {dtype: name for name, dtype in DTYPES.items() if name != "BF16"}
 
 
 def datatype_of(array: np.ndarray) -> str:
@@ -49,6 +51,8 @@ def datatype_of(array: np.ndarray) -> str:
         return name
     if array.dtype.kind in "SUO":
         return "BYTES"
+    if array.dtype.name == "bfloat16":
+        return "BF16"
     name = _NAMES.get(array.dtype.newbyteorder("<"))
     if name is None:
         raise TypeError(f"arrays of {array.dtype} have no datatype in the Open Inference Protocol; convert them first")
@@ -62,7 +66,7 @@ class Tensor(msgspec.Struct):
         name: the tensor's name.
         datatype: one of `DTYPES`.
         shape: the tensor's shape; `data.shape` equals it.
-        data: array of the datatype's dtype; may be a read-only view of the request's bytes.
+        data: array of the datatype's dtype; may be a view of the request's bytes, which can be read-only.
         parameters: the protocol's free parameters of this tensor, or None.
     """
 

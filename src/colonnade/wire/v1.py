@@ -1,7 +1,8 @@
 """KServe's V1 protocol: a JSON object in, a JSON object out.
 
 A request is `{"instances": [...]}` or `{"inputs": [...]}`; an object with neither goes to the model unchecked. An
-answer is whatever the model returned, so the encoder takes numpy values, bytes and data frames at any depth.
+answer is whatever the model returned, so the encoder takes numpy values, bytes and data frames at any depth. Arrays are
+written as text where they lie, without a list of their elements.
 """
 
 from __future__ import annotations
@@ -12,22 +13,33 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
+import simdjson
 
 from colonnade.errors import InferenceError, InvalidInput
-from colonnade.wire.float32 import shortest
+from colonnade.wire import bulk
 from colonnade.wire.jsontext import Body, parse
+from colonnade.wire.tensors import DTYPES
 
 _encode = msgspec.json.Encoder().encode
 _PLAIN = frozenset({int, float, str, bool, type(None)})
+_WRITTEN = frozenset(DTYPES.values()) - {DTYPES["BYTES"]}
 
 
-def decode(body: Body) -> dict[str, Any]:
+def decode(body: Body, arrays: bool = False) -> dict[str, Any]:
     """The request's JSON object.
+
+    Args:
+        arrays: `instances` and `inputs` of a large body that are regular lists of numbers may come as arrays.
 
     Raises:
         InvalidInput: with KServe's texts, for a body that is not JSON, not an object, or whose `instances` is no list,
             or whose `inputs` is neither a list nor an object.
     """
+    if arrays and len(body) >= bulk.LARGE:
+        found = _decode_large(body)
+        if found is not None:
+            return found
     payload = parse(body, "Unrecognized request format: ")
     if type(payload) is not dict:
         raise InvalidInput('Unrecognized request format: expected a JSON object such as {"instances": [...]}')
@@ -59,6 +71,33 @@ def encode(payload: Any) -> bytes:
         raise InferenceError("The model's answer holds a value that JSON cannot carry") from None
 
 
+def _decode_large(body: Body) -> dict[str, Any] | None:
+    """The object in a large body with arrays in the place of lists; None if `instances` or `inputs` are none."""
+    document = bulk.parse(body)
+    if document is None:
+        return None
+    payload: dict[str, Any] = {}
+    for name, value in document.root.items():
+        read = _numbers(document, value) if name in ("instances", "inputs") else bulk.plain(value)
+        if read is None:
+            return None
+        payload[name] = read
+    return payload if document.has_no_more_lists(0) else None
+
+
+def _numbers(document: bulk.Document, value: Any) -> np.ndarray | dict[str, np.ndarray] | None:
+    """The array in a list, or the arrays in an object of lists."""
+    if type(value) is simdjson.Array:
+        return document.array(value)
+    columns: dict[str, np.ndarray] = {}
+    for name, column in (bulk.members(value) or {}).items():
+        array = document.array(column) if type(column) is simdjson.Array else None
+        if array is None:
+            return None
+        columns[name] = array
+    return columns or None
+
+
 def _plain(value: Any) -> Any:
     kind = type(value)
     if kind in _PLAIN:
@@ -68,9 +107,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {_key(key): _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(
-            np.array(shortest(value)).reshape(value.shape).tolist() if value.dtype == np.float32 else value.tolist()
-        )
+        if value.dtype in _WRITTEN and value.ndim:
+            array = np.ascontiguousarray(value)
+            return msgspec.Raw(orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY))
+        return _plain(value.tolist() if value.ndim else value[()])
     if isinstance(value, np.float32):
         return float(str(value))
     if isinstance(value, np.generic):

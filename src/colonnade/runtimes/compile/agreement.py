@@ -9,15 +9,25 @@ from __future__ import annotations
 import numpy as np
 
 RELATIVE = 1e-5
-ABSOLUTE = 1e-6  # times the largest number among the answers that are compared
+ABSOLUTE = 1e-6  # times the magnitude of the answers
 
 
 class Disagreement(Exception):
     """A graph and the original do not answer alike; the message names a row and both answers."""
 
 
-def difference(expected: np.ndarray, answer: np.ndarray) -> float:
-    """The largest difference between numbers, as a share of the largest expected one; 0 for labels.
+def magnitude(answers: np.ndarray) -> float:
+    """The largest finite number among answers; 0 for labels."""
+    if answers.dtype.kind != "f":
+        return 0.0
+    return float(np.max(np.abs(answers[np.isfinite(answers)]), initial=0.0))
+
+
+def difference(expected: np.ndarray, answer: np.ndarray, usual: float = 0.0) -> float:
+    """The largest difference between numbers, as a share of the largest; 0 for labels.
+
+    Args:
+        usual: the magnitude of other answers of the model, where `expected` are too few to tell.
 
     Raises:
         Disagreement: type or shape differ, a label differs, or a number differs by more than the tolerance.
@@ -30,13 +40,12 @@ def difference(expected: np.ndarray, answer: np.ndarray) -> float:
     if expected.dtype.kind != "f":
         _refuse(expected, answer, expected == answer)
         return 0.0
-    with np.errstate(all="ignore"):
-        finite = np.isfinite(expected)
-        scale = float(np.max(np.abs(expected[finite]), initial=0.0))
-        gap = np.abs(expected.astype(np.float64) - answer)
-        alike = expected == answer  # infinities too
-        alike |= np.isnan(expected) & np.isnan(answer)
-        alike |= finite & (gap <= ABSOLUTE * scale + RELATIVE * np.abs(expected))
+    finite = np.isfinite(expected)
+    scale = max(magnitude(expected), usual)
+    gap = np.abs(expected.astype(np.float64) - answer)
+    alike = expected == answer  # infinities too
+    alike |= np.isnan(expected) & np.isnan(answer)
+    alike |= finite & (gap <= ABSOLUTE * scale + RELATIVE * np.abs(expected))
     _refuse(expected, answer, alike)
     return float(np.max(gap[finite], initial=0.0)) / scale if scale else 0.0
 

@@ -74,7 +74,8 @@ def borders(labels: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.
         low, high = np.where(same, middle, low), np.where(same, high, middle)
     beside = np.concatenate([np.maximum(low - close, 0.0), np.minimum(high + close, 1.0)])
     both = np.concatenate([start, start]) + beside * np.concatenate([way, way])
-    return both.astype(rows.dtype)
+    nearby: np.ndarray = both.astype(rows.dtype)
+    return nearby
 
 
 def odd(domain: Domain, dtype: np.dtype) -> list[np.ndarray]:
@@ -88,13 +89,12 @@ def odd(domain: Domain, dtype: np.dtype) -> list[np.ndarray]:
         largest = float(np.finfo(dtype).max)
         values = [np.nan, np.inf, -np.inf, largest, -largest, float(np.sqrt(largest)), float(np.finfo(dtype).tiny)]
     rows = []
-    with np.errstate(over="ignore"):
-        for value in values:
-            for feature in range(min(domain.width, 16)):
-                row = _cast(domain.centre, dtype).reshape(1, -1)
-                row[0, feature] = value
-                rows.append(row)
-            rows.append(np.full((1, domain.width), value).astype(dtype))
+    for value in values:
+        for feature in range(min(domain.width, 16)):
+            row = _cast(domain.centre, dtype).reshape(1, -1)
+            row[0, feature] = value
+            rows.append(row)
+        rows.append(np.full((1, domain.width), value).astype(dtype))
     return rows
 
 
@@ -118,11 +118,12 @@ def _at_thresholds(domain: Domain, base: np.ndarray, random: np.random.Generator
 
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype.kind == "b":
-        return values > np.median(values)
+        above: np.ndarray = values > np.median(values)
+        return above
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         values = np.clip(np.rint(values), float(limits.min), float(limits.max) / 2)
-    with np.errstate(over="ignore"):
-        if dtype.kind == "f":
-            values = np.clip(values, float(np.finfo(dtype).min), float(np.finfo(dtype).max))
-        return values.astype(dtype)
+    if dtype.kind == "f":
+        values = np.clip(values, float(np.finfo(dtype).min), float(np.finfo(dtype).max))
+    made: np.ndarray = values.astype(dtype)
+    return made

@@ -65,6 +65,8 @@ class Report(msgspec.Struct, frozen=True, rename="camel"):
         compiled: a graph serves.
         reason: why none does, or what the graphs do not cover; "" if they cover all.
         model: what was converted: a class of a framework.
+        platform: the original's, as its metadata has it.
+        max_batch_size: the original's.
         versions: of everything that took part.
         width: features per row.
         operators: of the graphs, by graph.
@@ -79,6 +81,8 @@ class Report(msgspec.Struct, frozen=True, rename="camel"):
     compiled: bool
     reason: str = ""
     model: str = ""
+    platform: str = ""
+    max_batch_size: int = 0
     versions: dict[str, str] = {}
     width: int = 0
     operators: dict[str, list[str]] = {}

@@ -1,0 +1,157 @@
+"""What stands between the requests of one service and its replicas when these fail or are flooded.
+
+One object per service holds the decisions of `breaker`, `outliers`, `retries` and `shares`, so that whoever forwards a
+request tells what happened in one place. Pure: the caller brings the clock. A service that is well pays a few
+additions and comparisons for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from colonnade import defaults
+from colonnade.gateway.balance import Load
+from colonnade.gateway.breaker import Breaker, State
+from colonnade.gateway.outliers import GATEWAY_FAILURES, Outliers
+from colonnade.gateway.retries import RetryBudget
+from colonnade.gateway.shares import Shares
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The settings of one service.
+
+    Attributes:
+        slow_start: seconds until a replica that joins others gets its full share.
+        eject_after: failures in a row that eject a replica; 0: none is ejected.
+        max_ejected_percent: of the replicas that may be away at once.
+        retry_percent: retries per 100 requests; 0: nothing is sent twice.
+        breaker_after: failures of the service in a row that open its breaker; 0: it never opens.
+    """
+
+    slow_start: float = defaults.SLOW_START
+    eject_after: int = defaults.EJECT_AFTER_FAILURES
+    max_ejected_percent: int = defaults.MAX_EJECTED_PERCENT
+    retry_percent: int = defaults.RETRY_PERCENT
+    breaker_after: int = defaults.BREAKER_FAILURES
+
+
+class Refused(NamedTuple):
+    """Why a request may not pass, for a 503: a label for the count, words for the caller, and when to come again."""
+
+    reason: str
+    message: str
+    retry_after: float
+
+
+class Guard:
+    """The guard of one service.
+
+    Attributes:
+        in_flight: requests of this service under way.
+        ejections: how often a replica was ejected.
+    """
+
+    __slots__ = ("_breaker", "_loads", "_outliers", "_policy", "_retries", "_shares", "ejections", "in_flight")
+
+    def __init__(self, shares: Shares, now: float) -> None:
+        """`shares` are the places of the gateway, which all services share."""
+        self._shares = shares
+        self._policy = Policy()
+        self._loads: tuple[Load, ...] = ()
+        self._breaker = Breaker()
+        self._outliers = Outliers()
+        self._retries = RetryBudget(now)
+        self.in_flight = 0
+        self.ejections = 0
+
+    @property
+    def state(self) -> State:
+        """Of the breaker."""
+        return self._breaker.state
+
+    @property
+    def trips(self) -> int:
+        """How often the breaker opened."""
+        return self._breaker.trips
+
+    @property
+    def retries_refused(self) -> int:
+        """Retries that were not made for lack of budget."""
+        return self._retries.refused
+
+    def ejected(self, now: float) -> int:
+        """Replicas that are away now."""
+        return sum(load.ejected_until > now for load in self._loads)
+
+    def update(self, policy: Policy, loads: Sequence[Load], now: float) -> None:
+        """Serve with these settings and replicas from now on; a replica that joins others starts slowly."""
+        if policy != self._policy:
+            self._policy = policy
+            share = policy.max_ejected_percent / 100
+            self._outliers = Outliers(policy.eject_after, share, policy.slow_start)
+            self._retries = RetryBudget(now, policy.retry_percent / 100)
+            self._breaker = Breaker(policy.breaker_after)
+        before = set(self._loads)
+        fresh = [load for load in loads if load not in before]
+        if fresh:
+            self._breaker.reset()
+            if len(fresh) < len(loads):
+                for load in fresh:
+                    load.start_slowly(now, policy.slow_start)
+        self._loads = tuple(loads)
+
+    def admit(self, now: float) -> Refused | None:
+        """Why a request may not pass, or None if it may."""
+        if self._breaker.state:
+            rest = self._breaker.refuse(now)
+            if rest is not None:
+                text = "no replica of it has answered for a while; one request at a time tries whether one does again"
+                return Refused("breaker", text, rest)
+        if self._shares.admits(self.in_flight):
+            return None
+        text = f"{self.in_flight} of its requests are under way, its share of what the gateway forwards at one time"
+        return Refused("share", text, 1.0)
+
+    def begin(self) -> None:
+        """Count a request that passes; `end` must follow exactly once."""
+        self.in_flight += 1
+        self._shares.taken += 1
+        self._retries.requests += 1
+
+    def end(self) -> None:
+        """Count its end, whatever that was."""
+        self.in_flight -= 1
+        self._shares.taken -= 1
+
+    def answered(self, load: Load) -> None:
+        """A replica answered with an HTTP status below 500."""
+        load.answered()
+        if self._breaker.failures:
+            self._breaker.answered()
+
+    def erred(self, load: Load, status: int, now: float) -> None:
+        """A replica answered with this HTTP status, 500 or above."""
+        if load.failures:
+            load.reached()
+        if status in GATEWAY_FAILURES:
+            self._breaker.failed(now)
+        elif self._breaker.failures:
+            self._breaker.answered()
+        if self._outliers.erred(load, status, self._loads, now):
+            self.ejections += 1
+
+    def failed(self, load: Load, now: float) -> None:
+        """A replica was not reached, broke off, or took too long."""
+        if self._outliers.failed(load, self._loads, now):
+            self.ejections += 1
+
+    def gave_up(self, now: float) -> None:
+        """A request got no answer of any replica."""
+        self._breaker.failed(now)
+
+    def may_retry(self, now: float) -> bool:
+        """Whether the budget has room for sending a request again; it is used by that."""
+        return self._retries.take(now)

@@ -1,0 +1,93 @@
+"""Where requests with one head go, decided once: the service, the path there, and the head that the replica gets.
+
+The requests of a client mostly have the same head, and all of this follows from the head, the client's address and the
+route table. So it is kept with the remembered head (`Exchange.memo`) and is valid for as long as the table is.
+"""
+
+from __future__ import annotations
+
+from colonnade.gateway.balance import Balancer
+from colonnade.gateway.fleet import Replica, Service
+from colonnade.gateway.forwarding import request_headers
+from colonnade.gateway.routes import Matcher
+from colonnade.net import Exchange, Upstream
+from colonnade.net.deadlines import EXPECTED, earlier, passed_on
+from colonnade.net.http2 import Http2Upstream
+from colonnade.net.mux import MuxUpstream
+
+CLIENTS = 64  # that the heads of one way are kept for
+
+
+class Way:
+    """The way of requests with the same head.
+
+    Attributes:
+        grpc: they are gRPC calls.
+        matcher: of the table that this was decided by.
+        service: what the requests are for.
+        path: what its replicas are asked for, with the query.
+        timeout: seconds until a request must have its answer, None for no limit.
+        hurried: the caller allows less than the route.
+    """
+
+    __slots__ = ("_heads", "_hide_authorization", "grpc", "hurried", "matcher", "path", "service", "timeout")
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        service: Service,
+        path: bytes,
+        hide_authorization: bool,
+        allowed: float | None,
+        *,
+        grpc: bool = False,
+    ) -> None:
+        """Keep the way.
+
+        Args:
+            hide_authorization: the credential was meant for the gateway.
+            allowed: seconds that the caller waits, None if it does not say.
+        """
+        self.timeout = earlier(service.route.timeout, allowed)
+        self.hurried = self.timeout != service.route.timeout
+        self.grpc = grpc
+        self.matcher = matcher
+        self.service = service
+        self.path = path
+        self._hide_authorization = hide_authorization
+        self._heads: dict[tuple[bool, str | None, bool], bytes] = {}
+
+    @property
+    def balancer(self) -> Balancer[Replica]:
+        """Of the replicas that take such requests."""
+        return self.service.grpc_balancer if self.grpc else self.service.balancer
+
+    def upstream(self, replica: Replica) -> Upstream | MuxUpstream | Http2Upstream:
+        """The connections of a replica that such requests go over."""
+        return replica.http if replica.grpc is None or not self.grpc else replica.grpc
+
+    def head(self, replica: Replica, exchange: Exchange, length: int | None) -> bytes:
+        """The head for a replica, without the id. `length` of the body: None if it is not known.
+
+        Raises:
+            ValueError: the target or a field holds a byte that cannot be sent.
+        """
+        key = (replica.backend.mux, exchange.peer, exchange.secure)
+        head = self._heads.get(key)
+        same = replica.backend.mux or length == exchange.length  # HTTP/1.1 has the length in its head
+        if head is None or not same:
+            fields = request_headers(
+                exchange.raw_headers,
+                exchange.headers,
+                client=(exchange.peer or "").encode(),
+                scheme=b"https" if exchange.secure else b"http",
+                hide_authorization=self._hide_authorization,
+            )
+            if self.timeout is not None:
+                fields = [field for field in fields if field[0] != EXPECTED] + [passed_on(self.timeout)]
+            head = self.upstream(replica).head(exchange.method, self.path, fields, length)
+            if same:
+                if len(self._heads) >= CLIENTS:
+                    self._heads.clear()
+                self._heads[key] = head
+        return head

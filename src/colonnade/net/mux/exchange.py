@@ -1,0 +1,228 @@
+"""A request that came over the multiplexed socket, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from colonnade.net.exchange import Exchange
+from colonnade.net.head import BODILESS, Body, Header, Part
+from colonnade.net.head_parse import RequestHead
+from colonnade.net.mux.flow import Inflow, Outflow
+from colonnade.net.mux.frames import ANSWER, ANSWER_AT, BEGIN, HEADER, LENGTH, MAX_ID, UNKNOWN, WHOLE
+from colonnade.net.mux.heads import ID, pack_fields
+from colonnade.net.request_head import METHODS_WITH_BODY
+
+if TYPE_CHECKING:
+    from colonnade.net.connection import Connection
+    from colonnade.net.mux.server import MuxConnection
+
+
+LENGTH_FIELD = b"content-length"
+
+
+class MuxExchange(Exchange):
+    """An exchange whose answer leaves in frames.
+
+    Attributes:
+        stream_id: the number of its stream.
+        inflow: credit for the request's body; None if that came with the head.
+        outflow: the answer's body on its way; None if it leaves in one frame.
+    """
+
+    takes_trailers = True
+    inflow: Inflow | None = None
+    outflow: Outflow | None = None
+    _waiters: tuple[asyncio.Future[None], ...] = ()
+
+    def __init__(
+        self, link: MuxConnection, stream: int, head: RequestHead, identity: bytes, body: bytes | memoryview
+    ) -> None:
+        """A request whose body came with its head."""
+        super().__init__(cast("Connection", link), head)
+        self._link = link
+        self.stream_id = stream
+        self.length = self.size = size = len(body)
+        self._first = cast(bytes, body)
+        self.received = True
+        self.headers = headers = head.headers.copy()
+        if identity:
+            headers[ID] = identity
+        if size or head.method in METHODS_WITH_BODY:
+            headers[LENGTH_FIELD] = b"%d" % size
+
+    def expect(self, length: int) -> None:
+        """The body, of this length or of `UNKNOWN`, comes in parts."""
+        self.inflow = Inflow(self._link, self.stream_id)
+        self._first = None
+        self.size = 0
+        self.received = False
+        if length == UNKNOWN:
+            self.length = None
+            self.headers.pop(LENGTH_FIELD, None)
+        else:
+            self.length = length
+            self.headers[LENGTH_FIELD] = b"%d" % length
+
+    @property
+    def raw_headers(self) -> Sequence[Header]:
+        head = self._head
+        return [*head.fields, *(header for header in self.headers.items() if header[0] not in head.headers)]
+
+    def take(self, part: bytes) -> None:
+        """Take a part of the body."""
+        self.feed(part)
+        if self.inflow is not None and not self.closed:
+            self.inflow.came(len(part))
+
+    def pause(self) -> None:
+        if self.inflow is not None and not self.received:
+            self.inflow.hold(True)
+
+    def resume(self) -> None:
+        if self.inflow is not None and not self.received:
+            self.inflow.hold(False)
+
+    # The answer.
+
+    def reply(
+        self,
+        status: int,
+        body: Body = b"",
+        content_type: bytes = b"application/json",
+        headers: Iterable[Header] = (),
+        trailers: Sequence[Header] = (),
+    ) -> None:
+        if self.closed:
+            return
+        if self.started:
+            raise RuntimeError("the answer has started already")
+        parts: Sequence[Part] = body if isinstance(body, (list, tuple)) else (body,)
+        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        bodiless = status in BODILESS or self.method == b"HEAD"
+        place = self._link.place(parts) if size > WHOLE and not bodiless else None
+        if bodiless or (size > WHOLE and place is None):
+            self.start(status, headers, content_type, None if status in BODILESS else size)
+            for part in parts:
+                self.write(part)
+            self.finish(trailers)
+            return
+        number, identity = self._head_number(status, content_type, headers, trailers)
+        if place is None:
+            kind = ANSWER
+        else:
+            kind, parts, size = ANSWER_AT, (place,), len(place)
+        header = HEADER.pack(len(identity) + size, self.stream_id, kind, len(identity), number)
+        self._link.put(header, identity, *parts)
+        self.started = True
+        self._complete()
+
+    def start(
+        self,
+        status: int,
+        headers: Iterable[Header] = (),
+        content_type: bytes | None = None,
+        length: int | None = None,
+    ) -> None:
+        if self.closed:
+            return
+        if self.started:
+            raise RuntimeError("the answer has started already")
+        number, identity = self._head_number(status, content_type or b"", headers, ())
+        self._left = 0 if status in BODILESS or self.method == b"HEAD" else length
+        announced = LENGTH.pack(UNKNOWN if length is None or status in BODILESS else length)
+        frame_size = len(identity) + len(announced)
+        self._link.put(HEADER.pack(frame_size, self.stream_id, BEGIN, len(identity), number), identity, announced)
+        self.started = True
+        self.outflow = outflow = Outflow(self._link, self.stream_id)
+        outflow.pause = self._fell_behind
+        outflow.resume = self._caught_up
+
+    def write(self, chunk: Part) -> None:
+        if self.closed or not chunk:
+            return
+        if self.outflow is None:
+            raise RuntimeError("the answer has not started")
+        if self._left is not None:
+            if self.method == b"HEAD":
+                return
+            if len(chunk) > self._left:
+                raise ValueError(f"{len(chunk)} bytes written where {self._left} were left of the announced length")
+            self._left -= len(chunk)
+        self.outflow.write(chunk)
+
+    def finish(self, trailers: Sequence[Header] = ()) -> None:
+        if self.closed:
+            return
+        if self.outflow is None:
+            raise RuntimeError("the answer has not started")
+        if self._left:
+            self.abort()
+            return
+        outflow = self.outflow
+        rest = pack_fields(trailers) if trailers else b""
+        self.closed = True
+        self._forget()
+        self._wake()
+        outflow.pause = outflow.resume = None
+        outflow.ended = self._ended
+        outflow.finish(rest)
+
+    def abort(self) -> None:
+        """Break off this answer, and no other one of the connection."""
+        if not self.closed:
+            self._link.broken_off(self)
+            self.dropped()
+
+    async def drain(self) -> None:
+        if not self.closed and self.outflow is not None and self.outflow.held:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters = (*self._waiters, waiter)
+            await waiter
+
+    def on_writable(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        self._hooked = True
+        self._pause_writer = pause
+        self._resume_writer = resume
+        if self.outflow is not None and self.outflow.held and not self.closed:
+            pause()
+
+    def dropped(self) -> None:
+        """Nobody waits for this answer any more."""
+        if self.outflow is not None:
+            self.outflow.drop()
+        self.leave()
+        self._wake()
+
+    def _fell_behind(self) -> None:
+        self.writable(False)
+
+    def _caught_up(self) -> None:
+        self.writable(True)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, ()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _head_number(
+        self, status: int, content_type: bytes, headers: Iterable[Header], trailers: Sequence[Header]
+    ) -> tuple[int, bytes]:
+        """The number of an answer's head, and the id that travels apart from it."""
+        identity = b""
+        fields = tuple(headers)
+        if fields and fields[-1][0] == ID and 0 < len(fields[-1][1]) <= MAX_ID:
+            identity = fields[-1][1]
+            fields = fields[:-1]
+        return self._link.head_number(status, content_type, fields, tuple(trailers)), identity
+
+    def _complete(self) -> None:
+        self.closed = True
+        self._forget()
+        self._link.ended(self)
+
+    def _ended(self) -> None:
+        self._link.ended(self)

@@ -1,0 +1,196 @@
+"""When the model of a replica is served by a compiled form: found on disk at load, or made beside the serving process.
+
+By default nobody waits for a conversion: the original serves at once, a child process converts and checks it, and the
+model is loaded again, from what the child has left on disk, while the original goes on. The next start finds it there
+and needs no framework. The decisions about a graph are in `runtimes.compile`; here is only who waits for what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from colonnade.errors import Error, LoadFailed
+from colonnade.model.contract import Model
+from colonnade.runtimes import catalogue
+from colonnade.runtimes.base import LoadOptions, model_file, threads
+from colonnade.runtimes.compile import job, store
+from colonnade.runtimes.compile.compiled import CompiledModel
+from colonnade.runtimes.compile.report import Report, refusal
+from colonnade.runtimes.compile.store import Compiled, Store
+from colonnade.security import files
+
+_log = logging.getLogger(__name__)
+
+# Ends that the same conversion would meet again.
+_FATAL = {signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+
+
+class Mode(StrEnum):
+    """Whether models are compiled."""
+
+    AUTO = "auto"  # where the converter is installed and the result agrees
+    OFF = "off"
+    REQUIRE = "require"  # a model that is not compiled does not load
+
+
+class State(StrEnum):
+    """What serves now."""
+
+    ORIGINAL = "original"
+    CONVERTING = "converting"  # the original serves
+    COMPILED = "compiled"
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `GET /v2/models/{name}/compile` answers."""
+
+    mode: Mode
+    state: State
+    summary: str
+    report: Report | None = None
+
+
+class Compiling:
+    """The compiled form of one replica's model.
+
+    Attributes:
+        status: what serves, and why.
+    """
+
+    def __init__(self, mode: Mode, folder: Path, report_file: Path | None = None) -> None:
+        """`folder` keeps conversions; `report_file` gets the status, for who started this process."""
+        self._mode = mode
+        self._store = Store(folder)
+        self._report_file = report_file
+        self._wanted: asyncio.Queue[job.Job] = asyncio.Queue()
+        self._waiting: set[str] = set()  # keys of jobs that are not done
+        self._loop = asyncio.get_running_loop()
+        self.status = Status(mode, State.ORIGINAL, "not compiled: nothing is loaded")
+
+    def load(self, runtime: str, name: str, path: Path, options: LoadOptions) -> Model:
+        """The model, compiled if it is on disk or if that is required; on the model's thread, it may block.
+
+        Raises:
+            LoadFailed: the original cannot be loaded, or not compiled though that is required.
+        """
+
+        def original() -> Model:
+            return catalogue.runtime(runtime).load(name, path, options)
+
+        if self._mode is Mode.OFF:
+            return self._settle(original(), "not compiled: --compile is off")
+        if runtime not in store.RUNTIMES:
+            return self._stay(original, f"models of {runtime} are not converted")
+        versions = store.versions(runtime)
+        if versions is None:
+            return self._stay(original, "the converter is not installed; pip install colonnade[compile]")
+        try:
+            file = model_file(path, catalogue.runtime(runtime).suffixes)
+            key = store.key(runtime, file, options, versions)
+            work = job.Job(runtime, str(file), key, str(self._store.root), versions, options.trust_code)
+            self._store.create()
+            found = self._store.find(key)
+            if found is None and self._mode is Mode.REQUIRE:
+                found = self._converted_now(work, options)
+        except Error as error:
+            return self._stay(original, error.message)
+        if found is None:
+            model = self._settle(original(), "the original serves until its conversion is checked", State.CONVERTING)
+            if work.key not in self._waiting:  # a model may be loaded several times, on threads of their own
+                self._waiting.add(work.key)
+                self._loop.call_soon_threadsafe(self._wanted.put_nowait, work)
+            return model
+        return self._from_disk(found, name, original, options)
+
+    async def convert(self, again: Callable[[], Awaitable[None]]) -> None:
+        """Converts what was loaded and is not on disk, one after the other, until cancelled.
+
+        Args:
+            again: loads the model again, which finds the compiled form then.
+        """
+        while True:
+            work = await self._wanted.get()
+            child = await asyncio.create_subprocess_exec(
+                *job.command(work), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+            try:
+                _, stderr = await child.communicate()
+            finally:
+                if child.returncode is None:
+                    child.kill()
+            failure = self._failure(work, child.returncode or 0, stderr)
+            self._waiting.discard(work.key)
+            if failure is not None:
+                self._note(Status(self._mode, State.ORIGINAL, f"not compiled: {failure}"))
+                continue
+            found = self._store.find(work.key)
+            if found is not None and found.report.compiled:
+                try:
+                    await again()
+                except Error as error:
+                    _log.error("the compiled model cannot be loaded: %s", error.message)
+            elif found is not None:
+                self._note(Status(self._mode, State.ORIGINAL, found.report.summary, found.report))
+
+    def _converted_now(self, work: job.Job, options: LoadOptions) -> Compiled | None:
+        ended = subprocess.run(
+            job.command(work),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=dict(options.env),
+            check=False,
+        )
+        failure = self._failure(work, ended.returncode, ended.stderr)
+        if failure is not None:
+            raise LoadFailed(failure)
+        return self._store.find(work.key)
+
+    def _from_disk(self, found: Compiled, name: str, original: Callable[[], Model], options: LoadOptions) -> Model:
+        report = found.report
+        if not report.compiled:
+            return self._stay(original, report.reason, report)
+        try:
+            model = CompiledModel(name, report, found.graphs, original, threads(options.env))
+        except Exception as error:  # onnxruntime has one class for each status and no common base
+            return self._stay(original, f"its graph cannot be loaded: {error}", report)
+        self._note(Status(self._mode, State.COMPILED, report.summary, report))
+        return model
+
+    def _stay(self, original: Callable[[], Model], reason: str, report: Report | None = None) -> Model:
+        """The original, unless that is refused."""
+        if self._mode is Mode.REQUIRE:
+            raise LoadFailed(f"the model is not compiled: {reason}; serve it with --compile auto, or off")
+        return self._settle(original(), f"not compiled: {reason}", report=report)
+
+    def _settle(self, model: Model, summary: str, state: State = State.ORIGINAL, report: Report | None = None) -> Model:
+        self._note(Status(self._mode, state, summary, report))
+        return model
+
+    def _failure(self, work: job.Job, code: int, stderr: bytes) -> str | None:
+        """Why a child has left nothing, if so. What would fail again is kept as such."""
+        if code == 0:
+            return None
+        last = stderr.decode(errors="replace").strip().rpartition("\n")[2][-300:]
+        reason = f"the converter ended with code {code}: {last}"
+        if -code in _FATAL:
+            reason = f"the converter was ended by {signal.Signals(-code).name}; its limit is {job.CPU_SECONDS} s of CPU"
+            self._store.put(work.key, refusal(reason, work.versions), {})
+        return reason
+
+    def _note(self, status: Status) -> None:
+        self.status = status
+        _log.info("compile", extra={"state": status.state, "summary": status.summary})
+        if self._report_file is not None:
+            try:
+                files.write(self._report_file, msgspec.json.encode(status))
+            except OSError as error:
+                _log.error("cannot write the report of the conversion: %s", error)

@@ -1,0 +1,180 @@
+"""Which requests a model's queue takes, so that what it takes is answered in time.
+
+A queue without a bound turns overload into failure: every request waits longer than its client does, and the model
+works for nobody. A bound on the count alone says nothing about time. So the queue is bounded by count, by bytes and by
+the wait that a new request would have. Pure: the caller brings the clock and reports what happened.
+
+The controller is CoDel's (Nichols and Jacobson, "Controlling Queue Delay", RFC 8289), applied where a request arrives
+instead of where it leaves, since a refusal at once costs its client nothing. A queue that is long for a moment is a
+burst and does its work; a queue that stays long only adds delay. So a wait above `target` is allowed for `interval`,
+and after that new work that would wait longer than `target` is refused until the queue has drained to it. A wait of
+`BURST` targets is refused at any time. CoDel never empties a link for one packet larger than its target; likewise a
+model whose runs are slow may always hold `RUNS` of them in its queue.
+
+The wait is an estimate: requests in the queue, times the seconds between two requests as they left it while it was
+never empty. That measures batches, parallel runs and everything else that takes the model's time with one number.
+
+A refusal is 429 with `Retry-After`: this caller, or all callers together, send more than the model takes, and nothing
+of the request was executed. 503 means that nobody can answer now. A deadline that has passed is 504.
+"""
+
+from __future__ import annotations
+
+from colonnade.errors import DeadlineExceeded, Error, Overloaded
+
+BURST = 2.0  # targets: the longest estimated wait, even for a moment
+RUNS = 4.0  # runs of a slow model that may always wait
+_GAIN = 0.25  # weight of the newest sample in an estimate
+
+
+class Admission:
+    """The entrance of one model's queue. Times are seconds of one monotonic clock.
+
+    Each request is asked about by `refuse`, then counted by `enqueued`, and then leaves by `left` (nobody waits for it
+    any more) or with a run by `started`; each run ends by `finished`.
+
+    Attributes:
+        queued: requests in the queue.
+        queued_bytes: bytes of their bodies.
+    """
+
+    __slots__ = (
+        "_above_since",
+        "_backlogged",
+        "_each",
+        "_interval",
+        "_last_requests",
+        "_last_start",
+        "_max_bytes",
+        "_max_requests",
+        "_now",
+        "_run",
+        "_runs",
+        "_target",
+        "queued",
+        "queued_bytes",
+    )
+
+    def __init__(self, max_requests: int, max_bytes: int, target: float, interval: float) -> None:
+        """Bounds of the queue.
+
+        Args:
+            max_requests: requests that may wait.
+            max_bytes: bytes of the bodies that may wait; an empty queue takes a body of any size.
+            target: seconds that a request may wait for long.
+            interval: seconds for which waits may be above the target.
+        """
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._target = target
+        self._interval = interval
+        self.queued = 0
+        self.queued_bytes = 0
+        self._runs = 0  # under way
+        self._each = 0.0  # seconds between two requests that leave the queue
+        self._run = 0.0  # seconds of a run
+        self._last_start = 0.0
+        self._last_requests = 0
+        self._backlogged = False  # the queue has not been empty since the last start
+        self._above_since: float | None = None
+        self._now = 0.0
+
+    @property
+    def estimated_wait(self) -> float:
+        """Seconds that a request would have waited that had come with the last event."""
+        ahead = self._each * self.queued
+        if not self._runs:
+            return ahead
+        return ahead + max(0.0, self._last_start + self._each * self._last_requests - self._now)
+
+    def refuse(self, now: float, size: int, deadline: float | None) -> Error | None:
+        """Why a request may not enter, or None if it may.
+
+        Args:
+            now: the time.
+            size: bytes of its body.
+            deadline: when its caller stops waiting, if that is known.
+        """
+        if not self.queued and deadline is None:
+            self._above_since = None
+            return None
+        self._now = now
+        if deadline is not None and deadline <= now:
+            return DeadlineExceeded("The request's deadline had passed when it arrived; nothing was executed.")
+        if self.queued >= self._max_requests:
+            return self._overloaded(f"{self._max_requests} requests wait for this model already (--max-queue)")
+        if self.queued and self.queued_bytes + size > self._max_bytes:
+            return self._overloaded(
+                f"{self.queued_bytes} bytes of requests wait for this model already; {size} more would pass "
+                f"{self._max_bytes} (--max-queue-bytes)"
+            )
+        wait = self.estimated_wait
+        # An idle model takes any work: else an estimate that is too high would never be corrected.
+        if deadline is not None and (self._runs or self.queued) and now + wait + self._run > deadline:
+            return self._overloaded(
+                f"The request would be answered in {wait + self._run:.3g} s and its deadline is in "
+                f"{deadline - now:.3g} s"
+            )
+        target = max(self._target, RUNS * self._run)
+        if wait <= target:
+            self._above_since = None
+            return None
+        if self._above_since is None:
+            self._above_since = now
+        if wait > BURST * target or now - self._above_since >= self._interval:
+            return self._overloaded(f"The request would wait {wait:.3g} s; the target is {target:.3g} s")
+        return None
+
+    def enqueued(self, size: int) -> None:
+        """Count a request that waits."""
+        self.queued += 1
+        self.queued_bytes += size
+
+    def left(self, size: int) -> None:
+        """Count a request that waits no more and does not run: it was cancelled, or its deadline has passed."""
+        self.queued -= 1
+        self.queued_bytes -= size
+        if not self.queued:
+            self._backlogged = False
+
+    def started(self, now: float, waited: float, requests: int, size: int) -> None:
+        """Count requests that leave the queue for one run.
+
+        Args:
+            now: the time.
+            waited: seconds that the first of them has waited.
+            requests: how many.
+            size: bytes of their bodies.
+        """
+        self.queued -= requests
+        self.queued_bytes -= size
+        if self._backlogged:
+            self._learn((now - self._last_start) / self._last_requests)
+            if self._above_since is None and waited > max(self._target, RUNS * self._run):
+                self._above_since = now
+        self._runs += 1
+        self._last_start = self._now = now
+        self._last_requests = requests
+        self._backlogged = self.queued > 0
+
+    def finished(self, now: float, requests: int, seconds: float) -> None:
+        """Count the end of a run.
+
+        Args:
+            now: the time.
+            requests: how many ran.
+            seconds: how long.
+        """
+        self._runs -= 1
+        self._now = now
+        self._run = seconds if not self._run else self._run + _GAIN * (seconds - self._run)
+        if not self._backlogged:
+            self._learn(seconds / requests)
+
+    def _learn(self, each: float) -> None:
+        self._each = each if not self._each else self._each + _GAIN * (each - self._each)
+
+    def _overloaded(self, why: str) -> Overloaded:
+        """The refusal, with the time after which the queue will have drained to its target."""
+        after = max(self._interval, self.estimated_wait - self._target)
+        return Overloaded(f"{why}; nothing was executed, try again in {after:.1f} s.", retry_after=after)

@@ -1,0 +1,147 @@
+"""The compiled form in a replica: made beside it, found by the next one, and the original where it does not reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import joblib
+import msgspec
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+
+from .replica import Replica, Start, until
+
+X, Y = load_iris(return_X_y=True)
+
+
+def _status(replica: Replica) -> dict[str, Any]:
+    answer = replica.http.get("/v2/models/m/compile")
+    assert answer.status_code == 200
+    status: dict[str, Any] = answer.json()
+    return status
+
+
+def _settled(replica: Replica) -> dict[str, Any]:
+    until(lambda: _status(replica)["state"] != "converting", "the end of the conversion")
+    return _status(replica)
+
+
+def _ask(replica: Replica, rows: np.ndarray, datatype: str) -> list[int]:
+    tensor = {"name": "x", "shape": list(rows.shape), "datatype": datatype, "data": rows.tolist()}
+    answer = replica.http.post("/v2/models/m/infer", json={"inputs": [tensor]})
+    assert answer.status_code == 200, answer.text
+    output: dict[str, Any] = answer.json()["outputs"][0]
+    assert (output["name"], output["datatype"]) == ("output-0", "INT64")
+    return list(output["data"])
+
+
+@pytest.fixture
+def forest(tmp_path: Path) -> Path:
+    joblib.dump(RandomForestClassifier(20, random_state=0).fit(X, Y), tmp_path / "model.joblib")
+    return tmp_path / "model.joblib"
+
+
+def test_the_original_serves_until_the_compiled_form_is_there_and_the_next_replica_finds_it(
+    forest: Path, tmp_path: Path, start: Start
+) -> None:
+    report = tmp_path / "report.json"
+    flags = ("--model-name", "m", "--model-dir", str(forest), "--compile-cache", str(tmp_path / "cache"))
+    first = start(*flags, "--compile-report", str(report)).ready()
+    expected = RandomForestClassifier(20, random_state=0).fit(X, Y).predict(X).tolist()
+    assert _ask(first, X, "FP64") == expected
+    status = _settled(first)
+    assert (status["mode"], status["state"]) == ("auto", "compiled"), status
+    assert {"FP32", "FP64", "INT64"} <= set(status["report"]["datatypes"])
+    until(lambda: msgspec.json.decode(report.read_bytes())["state"] == "compiled", "the report")
+    assert _ask(first, X, "FP64") == expected
+    metadata = first.http.get("/v2/models/m").json()
+    first.close()
+
+    second = start(*flags).ready()
+    assert _status(second)["state"] == "compiled"
+    assert _ask(second, X, "FP32") == expected
+    assert second.http.get("/v2/models/m").json() == metadata
+    assert "sklearn" not in Path(f"/proc/{second.process.pid}/maps").read_text()
+    narrow = second.http.post("/v1/models/m:predict", json={"instances": [[1, 2, 3]]})
+    assert (narrow.status_code, narrow.json()["error"]) == (
+        400,
+        "the model expects 4 features per row and the request has 3",
+    )
+    assert second.http.post("/v1/models/m:predict", json={"instances": X.tolist()}).json() == {"predictions": expected}
+    assert "sklearn" not in Path(f"/proc/{second.process.pid}/maps").read_text()
+
+    for _ in range(3):  # rows that only the original reads, between those of the graph
+        assert _ask(second, np.array([[1e30, 3.0, 1.0, 0.2]]), "FP64") == [2]
+        assert _ask(second, X, "FP32") == expected
+    assert "sklearn" in Path(f"/proc/{second.process.pid}/maps").read_text()
+    assert second.http.get("/v2/models/n/compile").status_code == 404
+
+
+def test_a_model_that_stays_as_it_is_says_why(tmp_path: Path, start: Start) -> None:
+    broken = LogisticRegression(max_iter=1000).fit(X, Y)
+    joblib.dump(broken, tmp_path / "model.joblib")
+    tensor = {"name": "x", "datatype": "FP64", "shape": [1, 4], "data": X[0].tolist()}
+    wrong = {"name": "y", "datatype": "INT64", "shape": [1], "data": [2]}
+    (tmp_path / "golden.json").write_bytes(msgspec.json.encode([{"inputs": [tensor], "outputs": [wrong]}]))
+    cache = tmp_path / "cache"
+    flags = ("--model-name", "m", "--model-dir", str(tmp_path), "--compile-cache", str(cache))
+    replica = start(*flags).ready()
+    status = _settled(replica)
+    assert status["state"] == "original"
+    assert "golden.json, entry 0" in status["summary"]
+    assert _ask(replica, X[:1], "FP64") == [0]
+
+    required = start(*flags, "--compile", "require", "--termination-file", str(tmp_path / "why"))
+    assert required.wait() == 3
+    said = msgspec.json.decode((tmp_path / "why").read_bytes())["message"]
+    assert "the model is not compiled" in said
+    assert "golden.json, entry 0" in said
+
+
+def test_a_compiled_form_may_be_required_or_forbidden(forest: Path, tmp_path: Path, start: Start) -> None:
+    flags = ("--model-name", "m", "--model-dir", str(forest), "--compile-cache", str(tmp_path / "cache"))
+    forbidden = start(*flags, "--compile", "off").ready()
+    assert _status(forbidden)["summary"] == "not compiled: --compile is off"
+    required = start(*flags, "--compile", "require").ready()
+    assert _status(required)["state"] == "compiled"
+
+
+def test_a_folder_that_others_may_write_to_is_not_used(forest: Path, tmp_path: Path, start: Start) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    flags = ("--model-name", "m", "--model-dir", str(forest), "--compile-cache", str(cache))
+    replica = start(*flags).ready()
+    assert "only this user can write to" in _status(replica)["summary"]
+    assert list(cache.iterdir()) == []
+    assert _ask(replica, X[:1], "FP32") == [0]
+
+
+def test_a_replica_that_stops_takes_its_conversion_along(forest: Path, tmp_path: Path, start: Start) -> None:
+    flags = ("--model-name", "m", "--model-dir", str(forest), "--compile-cache", str(tmp_path / "cache"))
+    replica = start(*flags).ready()
+
+    def children() -> list[str]:
+        path = Path(f"/proc/{replica.process.pid}/task/{replica.process.pid}/children")
+        return path.read_text().split()
+
+    (child,) = until(children, "a child")
+    replica.signal()
+    assert replica.wait() == 0
+    until(lambda: not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_bytes(), "end")
+
+
+def test_models_of_scripts_have_no_compiled_form(start: Start) -> None:
+    code = """
+        from colonnade import Model
+
+        class Own(Model):
+            def predict(self, x):
+                return x
+    """
+    replica = start("--model-name", "m", code=code).ready()
+    assert "models of python are not converted" in _status(replica)["summary"]
