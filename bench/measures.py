@@ -65,9 +65,12 @@ def closed(turn: Turn) -> Figures:
 
 
 def overload(turn: Turn) -> Figures:
-    """The capacity in a closed loop, then three times that in an open one, then half of it."""
+    """The capacity in a closed loop, then three times that in an open one, then half of it.
+
+    The closed loop has just enough in flight that the model never waits, so that nothing is refused yet.
+    """
     running = turn.running
-    _load(turn, 16, 1)
+    _load(turn, turn.in_flight[0], 1)
     load = _load(turn, turn.in_flight[0], max(turn.seconds, 3))
     capacity = load.answers / load.seconds
     command = [sys.executable, "-m", "bench.load.open", "--port", str(running.port), "--path", turn.request.path]

@@ -34,7 +34,7 @@ def main() -> int:
     machine.prepare()
     found = results.load(report.FIGURES) if given.resume else {}
     for name in given.workloads.split(","):
-        found[name] = measure(name, WORKLOADS[name], given)
+        found[name] = Comparison(name, WORKLOADS[name], given).run()
         if not given.only:
             results.save(report.FIGURES, found)
     whole = not given.only and set(found) == set(WORKLOADS)
@@ -62,57 +62,70 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def measure(name: str, workload: Workload, given: argparse.Namespace) -> Series:
+class Comparison:
     """All rounds of one workload."""
-    series = Series(date=time.strftime("%Y-%m-%d %H:%M"), seconds=given.seconds)
-    wanted = given.only.split(",") if given.only else list(workload.servers)
-    chosen = [
-        server
-        for server in workload.servers
-        if server in wanted and (server != "ray" or given.extra == "ray" or given.only)
-    ]
-    request = workload.request(workload.served)
-    model = models.MODELS / workload.model
-    started: dict[str, Running] = {}
 
-    def start(server: str, stack: ExitStack) -> Running:
-        batching = tune.chosen(name, server) if workload.batched else None
-        if workload.batched and SERVERS[server].environment:
-            series.settings[server] = f"batching {batching or 'off'}"
-        own = {"compile": "require"} if server == "compiled" else workload.settings
-        return stack.enter_context(launch(server, model, request, settings=own, batching=batching))
+    def __init__(self, name: str, workload: Workload, given: argparse.Namespace) -> None:
+        self._name = name
+        self._workload = workload
+        self._given = given
+        self._request = workload.request(workload.served)
+        self._series = Series(date=time.strftime("%Y-%m-%d %H:%M"), seconds=given.seconds)
+        self._chosen = [server for server in workload.servers if self._takes_part(server)]
 
-    def turn(server: str, running: Running) -> None:
-        at = Turn(running, model, request, workload.in_flight, given.seconds, given.overload_seconds)
-        figures = workload.measure(at)
-        series.rounds[-1][server] = figures
+    def run(self) -> Series:
+        """The figures of all rounds; a server that gives none is named with the reason."""
+        given, workload, series = self._given, self._workload, self._series
+        with ExitStack() as stack:
+            running = {server: self._start(server, stack) for server in self._chosen if not self._alone(server)}
+            for _ in range(min(given.rounds, workload.rounds or given.rounds)):
+                series.rounds.append({})
+                series.calibration_ms.append(machine.calibration_ms())
+                for server in self._chosen:
+                    with ExitStack() as own:
+                        at = self._start(server, own) if self._alone(server) else running[server]
+                        if at is not None:
+                            self._turn(server, at)
+        return series
+
+    def _takes_part(self, server: str) -> bool:
+        if self._given.only:
+            return server in self._given.only.split(",")
+        return server != "ray" or self._given.extra == "ray"
+
+    def _alone(self, server: str) -> bool:
+        return self._workload.alone or SERVERS[server].alone
+
+    def _start(self, server: str, stack: ExitStack) -> Running | None:
+        """Starts a server that `stack` will end; None if it does not come to answer."""
+        workload = self._workload
+        batching = tune.chosen(self._name, server) if workload.batched else None
+        if workload.batched and server in tune.CANDIDATES:
+            self._series.settings[server] = f"batching {batching or 'off'}"
+        settings = {"compile": "require"} if server == "compiled" else workload.settings
+        model = models.MODELS / workload.model
+        try:
+            return stack.enter_context(launch(server, model, self._request, settings=settings, batching=batching))
+        except Unfit as reason:
+            self._unfit(server, reason)
+            return None
+
+    def _turn(self, server: str, running: Running) -> None:
+        workload, given = self._workload, self._given
+        model = models.MODELS / workload.model
+        turn = Turn(running, model, self._request, workload.in_flight, given.seconds, given.overload_seconds)
+        try:
+            figures = workload.measure(turn)
+        except Unfit as reason:
+            self._unfit(server, reason)
+            return
+        self._series.rounds[-1][server] = figures
         shown = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
-        print(f"{name} round {len(series.rounds)} {server}: {shown}", flush=True)
+        print(f"{self._name} round {len(self._series.rounds)} {server}: {shown}", flush=True)
 
-    def unfit(server: str, reason: Unfit) -> None:
-        series.failures[server] = str(reason)
-        print(f"{name} {server}: {reason}", flush=True)
-
-    with ExitStack() as all_servers:
-        for server in chosen:
-            if not workload.alone and not SERVERS[server].alone:
-                try:
-                    started[server] = start(server, all_servers)
-                except Unfit as reason:
-                    unfit(server, reason)
-        for _ in range(min(given.rounds, workload.rounds or given.rounds)):
-            series.rounds.append({})
-            series.calibration_ms.append(machine.calibration_ms())
-            for server in chosen:
-                try:
-                    if server in started:
-                        turn(server, started[server])
-                    elif workload.alone or SERVERS[server].alone:
-                        with ExitStack() as own:
-                            turn(server, start(server, own))
-                except Unfit as reason:
-                    unfit(server, reason)
-    return series
+    def _unfit(self, server: str, reason: Unfit) -> None:
+        self._series.failures[server] = str(reason)
+        print(f"{self._name} {server}: {reason}", flush=True)
 
 
 if __name__ == "__main__":

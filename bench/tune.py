@@ -20,13 +20,13 @@ from bench.servers import Batching, launch
 from bench.workloads import WORKLOADS, Workload
 
 TUNED = Path(__file__).parent / "tuned.json"
-_QUEUED = [None, *(Batching(64, delay) for delay in (0.0005, 0.002, 0.005))]
+_QUEUED = [None, *(Batching(64, delay) for delay in (0.001, 0.005, 0.01))]
 CANDIDATES: dict[str, list[Batching | None]] = {
     "mlserver": _QUEUED,
     "mlserver-parallel": _QUEUED,
     "litserve": _QUEUED,
     "bentoml": [None, Batching(64, 0.2), Batching(64, 1.0), Batching(64, 10.0)],
-    "triton": [None, Batching(64, 0.0), Batching(64, 0.0005), Batching(64, 0.002), Batching(64, 0.005)],
+    "triton": [None, *(Batching(64, delay) for delay in (0.0, 0.001, 0.005, 0.01))],
 }
 
 
@@ -43,13 +43,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2, help="of each setting; the worse one counts (default: 2)")
     parser.add_argument("--seconds", type=float, default=2, help="of each trial (default: 2)")
     given = parser.parse_args()
-    environments.require_tools(["wrk"])
+    environments.require_tools(["wrk", "h2load"])
     models.build()
     machine.take_load_core()
     machine.prepare()
     tuned = json.loads(TUNED.read_text()) if TUNED.exists() else {}
     for name in given.workloads.split(","):
         for server in given.only.split(","):
+            if server not in WORKLOADS[name].servers:
+                continue
             best = _best(WORKLOADS[name], server, given.trials, given.seconds)
             tuned.setdefault(name, {})[server] = best and {"size": best.size, "delay": best.delay}
             TUNED.write_text(json.dumps(tuned, indent=1) + "\n")
@@ -57,8 +59,10 @@ def main() -> None:
 
 def _best(workload: Workload, server: str, trials: int, seconds: float) -> Batching | None:
     rates: dict[Batching | None, list[float]] = defaultdict(list)
+    alone = 1 in workload.in_flight  # then a wait would only spoil the figure of the lone request
+    candidates = [batching for batching in CANDIDATES[server] if not (alone and batching and batching.delay)]
     for _ in range(trials):
-        for batching in CANDIDATES[server]:
+        for batching in candidates:
             try:
                 rates[batching].append(_rate(workload, server, batching, seconds))
             except Unfit as reason:

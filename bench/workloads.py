@@ -55,6 +55,7 @@ WORKLOADS: dict[str, Workload] = {
         flower,
         ("bare", "bare-batched", "replica", "gateway", *HTTP_PEERS),
         (64, 16, 1),
+        batched=True,
     ),
     "iris-sklearn": Workload(
         "iris, scikit-learn's own predict, V2 JSON",
@@ -94,13 +95,14 @@ WORKLOADS: dict[str, Workload] = {
         flower_grpc,
         ("bare-grpc", "replica", "gateway", "kserve", "mlserver", "mlserver-parallel", "triton"),
         (64,),
+        batched=True,
     ),
     "overload": Workload(
         "overload at 3 × capacity, a Python class of 3 ms a call",
         "forest-class",
         flower,
         ("replica", "gateway"),
-        (64,),
+        (4,),
         measures.overload,
         settings={"queue-target": f"{measures.TARGET * 1000:g}"},
         alone=True,

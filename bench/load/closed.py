@@ -70,7 +70,9 @@ def _wrk(request: Request, port: int, headers: Mapping[str, str], in_flight: int
     if found is None:
         raise Unfit(f"wrk printed no result: {(ran.stdout + ran.stderr)[-200:]}")
     line = json.loads(found[1])
-    if line["bad"] or not line["requests"]:
+    if not line["requests"]:
+        raise Unfit(f"no request was answered in {line['us'] / 1e6:.0f} s")
+    if line["bad"]:
         raise Unfit(f"{line['bad']} of {line['requests']} requests failed")
     return Load(line["requests"], line["us"] / 1e6, line["p50"] / 1e6, line["p99"] / 1e6)
 

@@ -41,7 +41,7 @@ _LOGGING = "logs are structured lines on stderr"
 _NO_PREDICTOR = "it says how to call a predictor, and there is no call to one"
 _ONE_LIMIT = "one limit for both ways, --max-message: the larger of the two"
 
-_TLS = "a replica speaks plain HTTP and gRPC; TLS ends at the gateway"
+_TLS = "a replica behind the gateway speaks plain HTTP and gRPC; TLS ends at the gateway"
 
 FLAGS: Mapping[str, Flag] = {
     "--model-name": Flag(Effect.WORKS),
@@ -77,9 +77,9 @@ FLAGS: Mapping[str, Flag] = {
     "--grpc-socket": Flag(Effect.PLACED, _ADDRESS),
     "--direct-port": Flag(Effect.PLACED, "the annotation colonnade.dev/direct gives a service its port"),
     "--termination-file": Flag(Effect.PLACED, "each replica has a file of its own"),
-    "--workers": Flag(Effect.NONE, "one process per replica; raise minReplicas instead"),
+    "--workers": Flag(Effect.NONE, "one process per replica; raise minReplicas, or --instances with --execution process"),
     "--max-threads": Flag(Effect.NONE, "gRPC needs no threads"),
-    "--max-asyncio-workers": Flag(Effect.NONE, "each model has one worker thread"),
+    "--max-asyncio-workers": Flag(Effect.NONE, "each instance of a model has one worker thread"),
     "--enable-docs-url": Flag(Effect.NONE, "there is no page of documentation on a replica"),
     "--enable-latency-logging": Flag(Effect.NONE, "latencies are in /metrics"),
     "--configure-logging": Flag(Effect.NONE, _LOGGING),
@@ -94,6 +94,8 @@ FLAGS: Mapping[str, Flag] = {
     "--predictor-request-retries": Flag(Effect.NONE, _NO_PREDICTOR),
     "--enable-predictor-health-check": Flag(Effect.NONE, _NO_PREDICTOR, takes_value=False),
     "--predictor-host": Flag(Effect.REFUSED, "a model server here calls no other predictor; remove it"),
+    "--tls-cert": Flag(Effect.PLACED, _TLS),
+    "--tls-key": Flag(Effect.PLACED, _TLS),
     "--ssl-certfile": Flag(Effect.REFUSED, f"{_TLS}; remove it"),
     "--ssl-keyfile": Flag(Effect.REFUSED, f"{_TLS}; remove it"),
 }

@@ -231,6 +231,20 @@ def test_annotations_become_flags_of_the_server_and_arguments_win() -> None:
     assert all(flag in flags.FLAGS for flag in flags.ANNOTATIONS.values())
 
 
+@pytest.mark.parametrize(
+    ("batcher", "flags"),
+    [
+        ({"maxBatchSize": 8, "maxLatency": 20, "timeout": 60}, ["--max-batch-size=8", "--max-batch-latency=20"]),
+        ({}, ["--max-batch-size=32"]),  # KServe's default
+    ],
+)
+def test_a_batcher_becomes_flags_of_the_server(batcher: dict[str, Any], flags: list[str]) -> None:
+    predictor = {"sklearn": {"storageUri": "/m", "args": ["--nthread=1"]}, "batcher": batcher}
+    annotations = {"colonnade.dev/execution": "process"}
+    plan = planned(predictor, annotations=annotations)
+    assert plan.container["args"][-2 - len(flags) :] == [*flags, "--execution=process", "--nthread=1"]
+
+
 def test_a_port_of_its_own_is_asked_for_by_annotation() -> None:
     plan = planned({"sklearn": {"storageUri": "/m"}}, annotations={defaults.DIRECT: "true"})
     place = plan.container["args"].index("--direct-port")

@@ -97,7 +97,7 @@ def test_what_cannot_be_served_in_time_is_refused_with_a_time_to_come_again(plat
     served = [answer for answer in answers if answer.status_code == 200]
     assert {answer.status_code for answer in refused} == {429}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    assert "would wait" in refused[0].json()["error"]
+    assert any("would wait" in answer.json()["error"] for answer in refused)
     assert len(served) >= 4
     assert all(answer.json() == {"predictions": [1.0]} for answer in served)
     assert not failures

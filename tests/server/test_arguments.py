@@ -11,6 +11,7 @@ import pytest
 
 from colonnade import defaults, flags
 from colonnade.flags import Effect
+from colonnade.security import certificates
 from colonnade.server.arguments import Arguments, parse
 
 
@@ -64,7 +65,7 @@ def test_which_ports_are_opened(argv: list[str], env: dict[str, str], http: int 
         (["--grpc_port=-1"], {}, "'-1' is not a port number"),
         ([], {"PORT": "65536"}, "PORT: '65536' is not a port number"),
         (["--predictor_host", "x"], {}, "--predictor-host: a model server here calls no other predictor"),
-        (["--ssl_certfile=/x"], {}, "--ssl-certfile: a replica speaks plain HTTP and gRPC"),
+        (["--ssl_certfile=/x"], {}, "--ssl-certfile: a replica behind the gateway speaks plain HTTP and gRPC"),
         (["--enable-grpc", "1"], {}, "1 is neither true nor false"),
         (["--models", "x"], {}, "unrecognized arguments: --models"),
         ([], {"PORT": "http"}, "PORT: 'http' is not a port number"),
@@ -115,7 +116,10 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("name", flags.FLAGS)
+TLS = {"--tls-cert", "--tls-key"}  # which need each other
+
+
+@pytest.mark.parametrize("name", sorted(flags.FLAGS.keys() - TLS))
 def test_each_flag_does_what_its_list_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     flag = flags.FLAGS[name]
     words = [name.replace("-", "_").replace("__", "--", 1), *([VALUES.get(name, "1")] if flag.takes_value else [])]
@@ -128,6 +132,21 @@ def test_each_flag_does_what_its_list_says(name: str, capsys: pytest.CaptureFixt
         assert parse(words, {}) == Arguments(http_port=defaults.HTTP_PORT, ignored=(name,))
     else:
         assert parse(words, {}).ignored == ()
+
+
+def test_tls_needs_a_certificate_and_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = certificates.ensure(tmp_path)
+    given = parse(["--tls-cert", str(files.cert_path), "--tls_key", str(files.key_path)], {})
+    assert given.tls is not None
+    assert parse([], {}).tls is None
+    for words, text in (
+        (["--tls-cert", str(files.cert_path)], "need each other"),
+        (["--tls-key", str(files.key_path)], "need each other"),
+        (["--tls-cert", "/no", "--tls-key", str(files.key_path)], "cannot be used"),
+    ):
+        with pytest.raises(SystemExit):
+            parse(words, {})
+        assert text in capsys.readouterr().err
 
 
 def test_no_flag_is_missing_from_the_list(capsys: pytest.CaptureFixture[str]) -> None:

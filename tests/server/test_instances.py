@@ -229,7 +229,10 @@ def test_a_script_serves_its_class_from_a_process_too(start: Start) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("async def predict(self, payload): return payload", "predict is async, which --execution process does not run"),
+        (
+            "async def predict(self, payload): return payload",
+            "predict is async, which --execution process does not run",
+        ),
         ("def predict(self): return 1", "takes no payload"),
         ("def predict(self, payload): return 1\n\n    def load(self): raise OSError('no disk')", "OSError: no disk"),
         ("def predict(self, payload): return 1\n\n    def load(self): import os; os._exit(9)", "ended (exit code 9)"),

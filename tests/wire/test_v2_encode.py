@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -99,6 +100,34 @@ def test_a_bytes_element_of_another_kind_is_the_models_fault(junk: object) -> No
     for request in (ask(), ask(parameters={"binary_data_output": True})):
         with pytest.raises(InferenceError, match='Output "y0": a BYTES element is neither bytes nor text'):
             v2.encode(InferResponse("m", [Tensor("y0", "BYTES", (1,), data)]), request)
+
+
+LARGE = 1 << 17
+
+
+def test_a_large_array_is_sent_where_it_lies_unless_somebody_keeps_it() -> None:
+    binary = ask(parameters={"binary_data_output": True})
+    chunk = v2.encode(answer(np.arange(LARGE, dtype=np.float32)), binary)[1][1]
+    assert isinstance(chunk, memoryview)
+    assert bytes(chunk) == np.arange(LARGE, dtype=np.float32).tobytes()
+    kept = np.arange(LARGE, dtype=np.float32)
+    for array in (kept, kept[:], kept[::2], kept.reshape(2, -1)):
+        before = array.tobytes()
+        chunk = v2.encode(answer(array), binary)[1][1]
+        kept += 1
+        assert chunk == before
+
+
+def test_bf16_is_the_upper_half_of_a_float32_rounded_to_the_nearest() -> None:
+    ones = [1.0, 1.00390625, 1.01171875, -2.5, np.inf, -np.inf, 3.4e38, 1e-40]
+    values = np.array(ones, dtype=np.float32)
+    response = InferResponse("m", [Tensor("y0", "BF16", values.shape, values)])
+    chunk = v2.encode(response, ask(parameters={"binary_data_output": True}))[1][1]
+    assert chunk == values.astype(ml_dtypes.bfloat16).tobytes()
+    hidden = np.array([0x7F800001], dtype=np.uint32).view(np.float32)  # a NaN whose upper half says infinity
+    response = InferResponse("m", [Tensor("y0", "BF16", (1,), hidden)])
+    chunk = v2.encode(response, ask(parameters={"binary_data_output": True}))[1][1]
+    assert np.isnan(np.frombuffer(chunk, ml_dtypes.bfloat16)).all()
 
 
 def test_binary_is_chosen_for_each_output() -> None:

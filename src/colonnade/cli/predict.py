@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -153,29 +154,29 @@ def _credentials(target: Target) -> dict[str, str]:
 def _grpc(
     addresses: Endpoints, target: Target, name: str, namespace: str, model: str, body: bytes, timeout: float
 ) -> Any:
-    import grpc
     from google.protobuf.json_format import MessageToDict
 
+    from colonnade.net import Address, grpc_client
     from colonnade.wire import grpc as codec
     from colonnade.wire import v2
+    from colonnade.wire.grpc_framing import Code
     from colonnade.wire.openinference_pb2 import ModelInferResponse
 
     try:
         request = codec.encode_request(v2.decode(body, None, model, None))
     except Error as error:
         raise CommandFailed(f"the data is not a V2 request: {error.message}") from None
-    # The gateway picks the service by authority, as it does by Host over HTTP.
-    options = [("grpc.default_authority", f"{name}.{namespace}")]
-    with grpc.insecure_channel(addresses.grpc, options=options) as channel:
-        call = channel.unary_unary(
-            "/inference.GRPCInferenceService/ModelInfer",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=ModelInferResponse.FromString,
-        )
-        try:
-            metadata = tuple((key.lower(), value) for key, value in _credentials(target).items())
-            answer = call(request, timeout=timeout, metadata=metadata)
-        except grpc.RpcError as error:
-            failure = Unreachable if error.code() is grpc.StatusCode.UNAVAILABLE else CommandFailed
-            raise failure(f"{error.code().name}: {error.details()}") from None
-    return MessageToDict(answer, preserving_proto_field_name=True)
+    call = grpc_client.call(
+        Address.parse(addresses.grpc),
+        f"/{codec.SERVICE}/ModelInfer",
+        request.SerializeToString(),
+        authority=f"{name}.{namespace}",  # the gateway picks the service by it, as by Host over HTTP
+        metadata=[(key.lower().encode(), value.encode()) for key, value in _credentials(target).items()],
+        timeout=timeout,
+    )
+    try:
+        answer = asyncio.run(call)
+    except grpc_client.CallFailed as error:
+        failure = Unreachable if error.code is Code.UNAVAILABLE else CommandFailed
+        raise failure(str(error)) from None
+    return MessageToDict(ModelInferResponse.FromString(answer), preserving_proto_field_name=True)

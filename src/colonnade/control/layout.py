@@ -76,6 +76,10 @@ class Layout:
         return self.root / "cache"
 
     @property
+    def compiled(self) -> Path:
+        return self.root / "compiled"
+
+    @property
     def run(self) -> Path:
         """The folder of Unix sockets; under the temporary folder if paths in the state directory were too long."""
         inside = self.root / "run"

@@ -122,7 +122,7 @@ class _Plane:
         )
         self._router = Router(store, platform, settings.domain, layout.routes, self._gateway.push, self._routes_changed)
         self._ports = DirectPorts()
-        self._pods = Pods(store, platform, self._events, layout.run, self._ports)
+        self._pods = Pods(store, platform, self._events, layout.run, self._ports, layout.compiled)
         self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
 
     async def run(self, ready: Callable[[Endpoints], None]) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from colonnade import defaults, errors
 from colonnade.control import podstatus, replica, revisions
 from colonnade.control.direct import DirectPorts
@@ -26,6 +28,8 @@ from colonnade.platforms.records import TERMINATION
 log = logging.getLogger(__name__)
 
 MODELS = "models"  # in a replica's folder: models that are single files
+COMPILE_REPORT = "compile.json"  # there too: what became of the model's compiled form
+LOOK_AGAIN = 2.0  # seconds, while a model is being compiled
 HEALTHY_AFTER = 60.0  # seconds of readiness after which earlier crashes are forgotten
 
 
@@ -50,16 +54,19 @@ class Pods:
         events: Events,
         run: Path,
         direct: DirectPorts,
+        compiled: Path,
         *,
         now: Callable[[], float] = time.time,
         ready_timeout: float = defaults.READY_TIMEOUT,
     ) -> None:
-        """`run` is the folder of the replicas' sockets; `direct` has the ports of services that have their own."""
+        """`run` is the folder of the replicas' sockets; `direct` has the ports of services that have their own;
+        `compiled` is the folder of compiled models."""
         self._store = store
         self._platform = platform
         self._events = events
         self._run = run
         self._direct = direct
+        self._compiled = compiled
         self._now = now
         self._ready_timeout = ready_timeout
         self._trouble: dict[Key, _Trouble] = {}
@@ -117,9 +124,11 @@ class Pods:
         elif was_ready and not state.ready:
             self._events.record(pod, "Unhealthy", f"Readiness probe failed: {state.reason}", "Warning")
         if state.ready:
+            compiled = self._compile_report(key)
+            again = LOOK_AGAIN if compiled is not None and compiled.state == podstatus.CONVERTING else None
             trouble = self._trouble.get(key)
-            if trouble is None:
-                return None
+            if trouble is None or again is not None:
+                return again
             healthy = now - (state.ready_since or now)
             if healthy < HEALTHY_AFTER:
                 return HEALTHY_AFTER - healthy
@@ -196,7 +205,16 @@ class Pods:
         taken = {int(state.spec.http.rpartition(":")[2]) for state in self._platform.list() if _on_port(state)}
         folder = self._platform.folder(str(key))
         direct = self._direct.port(Key(key.namespace, revisions.service_of(pod)))
-        return replica.Place(http, grpc, free_port(taken), str(folder / TERMINATION), str(folder / MODELS), direct)
+        return replica.Place(
+            http,
+            grpc,
+            free_port(taken),
+            str(folder / TERMINATION),
+            str(folder / MODELS),
+            direct,
+            str(self._compiled),
+            str(folder / COMPILE_REPORT),
+        )
 
     def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
         found = self._store.get(Ref("", resource, namespace, name))
@@ -207,6 +225,13 @@ class Pods:
             return data
         decoded = {field: base64.b64decode(value).decode() for field, value in data.items()}
         return decoded | (found.get("stringData") or {})
+
+    def _compile_report(self, key: Key) -> podstatus.Compiled | None:
+        try:
+            content = (self._platform.folder(str(key)) / COMPILE_REPORT).read_bytes()
+            return msgspec.json.decode(content, type=podstatus.Compiled)
+        except (OSError, msgspec.DecodeError):  # a server of the user's own writes none
+            return None
 
     def _tail(self, key: Key) -> str:
         try:
@@ -227,7 +252,9 @@ class Pods:
         restarts: int | None = None,
     ) -> None:
         count = podstatus.restart_count(pod) if restarts is None else restarts
-        status = podstatus.pod_status(pod, state, count, waiting, tail, self._now())
+        ready = state is not None and state.running and state.ready
+        compiled = self._compile_report(key) if ready else None
+        status = podstatus.pod_status(pod, state, count, waiting, tail, self._now(), compiled)
         if status != pod.get("status"):
             fresh = self._store.get(Ref("", "pods", *key))
             if fresh is not None:

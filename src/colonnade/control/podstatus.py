@@ -10,6 +10,8 @@ import signal
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import msgspec
+
 from colonnade.control.objects import timestamp
 from colonnade.platforms.base import ReplicaState
 
@@ -41,7 +43,13 @@ def moment(seconds: float) -> str:
 
 
 def pod_status(
-    pod: dict[str, Any], state: ReplicaState | None, restarts: int, waiting: Waiting | None, tail: str, now: float
+    pod: dict[str, Any],
+    state: ReplicaState | None,
+    restarts: int,
+    waiting: Waiting | None,
+    tail: str,
+    now: float,
+    compiled: Compiled | None = None,
 ) -> dict[str, Any]:
     """The new status of `pod`.
 

@@ -34,7 +34,8 @@ class Place(NamedTuple):
     """Where a replica shall listen and leave word.
 
     `port` is a free loopback port; used if the pod's transport is not `socket`. `models` is the
-    folder of `model_links`. `direct` is the service's own port, if it has one.
+    folder of `model_links`. `direct` is the service's own port, if it has one. `compiled` is the folder of
+    compiled models, which all replicas share, and `compile_report` the file with what became of this one's.
     """
 
     socket: str
@@ -43,6 +44,8 @@ class Place(NamedTuple):
     termination: str
     models: str = ""
     direct: int | None = None
+    compiled: str = ""
+    compile_report: str = ""
 
 
 def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
@@ -89,6 +92,7 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
 def _given(place: Place, transport: str) -> dict[str, str]:
     given = {template.TERMINATION_VARIABLE: place.termination, template.PYTHON_VARIABLE: sys.executable}
     given |= {template.MODELS_VARIABLE: place.models} if place.models else {}
+    given |= {template.COMPILED_VARIABLE: place.compiled, template.COMPILE_REPORT_VARIABLE: place.compile_report}
     given |= {} if place.direct is None else {template.DIRECT_VARIABLE: str(place.direct)}
     if transport == "socket":
         return given | {template.SOCKET_VARIABLE: place.socket, template.GRPC_SOCKET_VARIABLE: place.grpc_socket}

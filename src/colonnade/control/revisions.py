@@ -24,7 +24,7 @@ DRAINING_ANNOTATION = "colonnade.dev/draining"  # on pods that get no new reques
 # Scale and routing: no part of what a replica is.
 _NOT_TEMPLATE = frozenset(
     {"minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling", "timeout"}
-    | {"canaryTrafficPercent", "containerConcurrency", "deploymentStrategy", "logger", "batcher"}
+    | {"canaryTrafficPercent", "containerConcurrency", "deploymentStrategy", "logger"}
 )
 _TEMPLATE_ANNOTATIONS = (defaults.DIRECT, *flags.ANNOTATIONS)
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own for generated names: no vowels, no look-alikes

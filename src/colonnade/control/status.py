@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from colonnade.control import direct, revisions
-from colonnade.control.podstatus import CRASH_LOOP, container_status, is_ready
+from colonnade.control.podstatus import CRASH_LOOP, compiled_summary, container_status, is_ready
 from colonnade.control.routing import hosts
 from colonnade.control.template import Refusal
 
+COMPILED_ANNOTATION = "colonnade.dev/compiled"  # on the service's status: what became of the model's compiled form
 DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
 _KNATIVE_MODES = frozenset({"Knative", "Serverless"})
 
@@ -101,6 +102,9 @@ def status(isvc: dict[str, Any], seen: Observation, place: Place, now: str) -> d
     recorded = seen.revision or revisions.recorded(isvc)
     if recorded is not None:
         new["annotations"] = revisions.record(recorded)
+    compiled = next(filter(None, map(compiled_summary, seen.pods)), "")
+    if compiled:
+        new["annotations"] = {**new.get("annotations", {}), COMPILED_ANNOTATION: compiled}
     if seen.direct is not None:
         new["annotations"] = {**new.get("annotations", {}), **direct.record(seen.direct)}
     if seen.runtime:

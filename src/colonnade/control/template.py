@@ -21,11 +21,14 @@ from colonnade.runtimes.catalogue import RuntimeEntry
 
 MODEL_MOUNT = "/mnt/models"  # where KServe puts the artefact
 CONTAINER = "kserve-container"
+KSERVE_BATCH_SIZE = 32  # what a `batcher` without maxBatchSize asks for
 PYTHON_VARIABLE = "COLONNADE_PYTHON"  # the interpreter of the control plane that starts the process
 SOCKET_VARIABLE = "COLONNADE_SOCKET"
 GRPC_SOCKET_VARIABLE = "COLONNADE_GRPC_SOCKET"
 MODELS_VARIABLE = "COLONNADE_MODELS"  # a folder with one folder for each of `FILES_ANNOTATION`
 DIRECT_VARIABLE = "COLONNADE_DIRECT_PORT"  # the service's own port, if it has one
+COMPILED_VARIABLE = "COLONNADE_COMPILED"
+COMPILE_REPORT_VARIABLE = "COLONNADE_COMPILE_REPORT"
 TERMINATION_VARIABLE = "COLONNADE_TERMINATION_FILE"
 TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # `socket`: Unix sockets; `port`: HTTP on $PORT; `h2c`: gRPC on $PORT
 FILES_ANNOTATION = "colonnade.dev/model-files"  # JSON: models that are single files and are expected in a folder
@@ -222,6 +225,7 @@ def _served(isvc: dict[str, Any], entry: RuntimeEntry, container: dict[str, Any]
     args = ["--model-name", name, "--runtime", entry.runtime, "--model-dir", sources[0].mount]
     args += ["--socket", f"$({SOCKET_VARIABLE})", "--grpc-socket", f"$({GRPC_SOCKET_VARIABLE})"]
     args += ["--termination-file", f"$({TERMINATION_VARIABLE})"]
+    args += ["--compile-cache", f"$({COMPILED_VARIABLE})", "--compile-report", f"$({COMPILE_REPORT_VARIABLE})"]
     predictor = isvc["spec"]["predictor"]
     args += ["--grace", f"{grace(predictor):g}"]
     consent = (isvc["metadata"].get("annotations") or {}).get(defaults.TRUST_CODE)
@@ -231,6 +235,7 @@ def _served(isvc: dict[str, Any], entry: RuntimeEntry, container: dict[str, Any]
         args.append("--no-trust-code")  # a model.py that the operator placed on this machine runs, no other
     if direct(isvc):
         args += ["--direct-port", f"$({DIRECT_VARIABLE})"]
+    args += _batching(predictor.get("batcher"))
     args += [f"{flag}={value}" for flag, value in _annotated(isvc)]
     refusal = ["--no-trust-code"] if consent == "false" else []  # stands last, where no flag of the manifest undoes it
     built = {
@@ -245,6 +250,16 @@ def _served(isvc: dict[str, Any], entry: RuntimeEntry, container: dict[str, Any]
 def direct(isvc: dict[str, Any]) -> bool:
     """Whether the service wants a port of its own."""
     return bool((isvc["metadata"].get("annotations") or {}).get(defaults.DIRECT) == "true")
+
+
+def _batching(batcher: dict[str, Any] | None) -> list[str]:
+    """The server's flags that `batcher` stands for. The size that it leaves out is that of KServe's batcher."""
+    if batcher is None:
+        return []
+    given = [f"--max-batch-size={batcher.get('maxBatchSize') or KSERVE_BATCH_SIZE}"]
+    if batcher.get("maxLatency"):
+        given.append(f"--max-batch-latency={batcher['maxLatency']}")
+    return given
 
 
 def _annotated(isvc: dict[str, Any]) -> list[tuple[str, str]]:

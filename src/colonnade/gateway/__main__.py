@@ -21,7 +21,7 @@ import uvloop
 from colonnade import defaults
 from colonnade.errors import InvalidInput
 from colonnade.gateway.process import Gateway, Settings
-from colonnade.net import Address
+from colonnade.net import Address, tls
 from colonnade.observe import logs
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
     add("--http", action="append", default=[], metavar="HOST:PORT", help="address to listen on")
     add("--grpc-fd", type=int, metavar="N", help="inherited listening socket for gRPC")
     add("--grpc", metavar="HOST:PORT", help="address to listen on for gRPC")
+    add("--tls-cert", type=Path, metavar="FILE", help="certificate chain in PEM: the public ports take TLS alone")
+    add("--tls-key", type=Path, metavar="FILE", help="private key of --tls-cert")
     add("--token-file", type=Path, metavar="FILE", help="the gateway's own bearer token")
     add("--require-token", action="store_true", help="refuse requests without the token")
     add("--max-body", type=int, default=defaults.MAX_BODY_BYTES, metavar="BYTES", help="more is 413")
@@ -64,7 +66,10 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
             parser.error(f"--token-file {given.token_file}: {error.strerror}")
     if given.require_token and not token:
         parser.error("--require-token needs --token-file with a token in it")
+    if (given.tls_cert is None) != (given.tls_key is None):
+        parser.error("--tls-cert and --tls-key need each other")
     try:
+        context = None if given.tls_cert is None else tls.server_context(given.tls_cert, given.tls_key)
         http = [_inherited(fd) for fd in given.http_fd] + [_bound(address) for address in given.http]
         grpc = _inherited(given.grpc_fd) if given.grpc_fd is not None else _bound(given.grpc) if given.grpc else None
     except (OSError, ValueError, InvalidInput) as error:
@@ -75,6 +80,7 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         routes=given.routes,
         http=tuple(http),
         grpc=grpc,
+        tls=context,
         token=token,
         require_token=given.require_token,
         max_body=given.max_body,

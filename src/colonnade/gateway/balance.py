@@ -118,10 +118,10 @@ class Balancer(Generic[T]):
 
     __slots__ = ("_draw", "_next", "members")
 
-    def __init__(self, members: Sequence[T], draw: Callable[[int], int] = random.randrange) -> None:
+    def __init__(self, members: Sequence[T], draw: Callable[[int], int] | None = None) -> None:
         self.members = tuple(members)
         self._next = 0
-        self._draw = draw
+        self._draw = draw or _draw
 
     def pick(self, now: float, tried: Collection[T] = ()) -> T | None:
         """The replica for the next request, or None if all were tried.
@@ -169,6 +169,12 @@ class Balancer(Generic[T]):
         members = self.members
         first = self._draw(len(members))
         second = self._draw(len(members) - 1)
-        pair = (members[first], members[second + (second >= first)])
-        found = [member for member in pair if member.load.calm_at <= now or member.load.available_at() <= now]
+        one, other = members[first], members[second + (second >= first)]
+        if one.load.calm_at <= now and other.load.calm_at <= now:
+            return one if one.load.outstanding <= other.load.outstanding else other
+        found = [member for member in (one, other) if member.load.available_at() <= now]
         return min(found, key=lambda member: member.load.score(now), default=None)
+
+
+def _draw(below: int) -> int:
+    return int(random.random() * below)  # noqa: S311

@@ -23,8 +23,8 @@ class State(IntEnum):
 class Breaker:
     """The breaker of one service.
 
-    A failure is a request that no replica answered: unreachable, broken off, over its time, or 502, 503 and 504 of a
-    replica's own. An error of the model is an answer.
+    A failure is a request that no replica answered: unreachable, broken off, over its time, or answered 502 or
+    503 by a replica. An error of the model is an answer.
 
     Attributes:
         state: now.
@@ -59,7 +59,7 @@ class Breaker:
         return None
 
     def answered(self) -> None:
-        """A replica answered. Tell it if there are `failures`."""
+        """A replica answered."""
         self.failures = 0
         if self.state is not State.CLOSED:
             self.reset()

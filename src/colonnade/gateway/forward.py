@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from colonnade.gateway import own
 from colonnade.gateway.fleet import Replica
@@ -21,7 +21,10 @@ from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.way import Way
 from colonnade.net import Call, Exchange, Part, ReadyHead, buffers
 from colonnade.net.http2 import Http2Call
-from colonnade.net.mux import AnswerHead, MuxCall
+from colonnade.net.mux import AnswerHead, MuxCall, MuxUpstream
+
+if TYPE_CHECKING:
+    from colonnade.net.mux.mapping import Room
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +106,9 @@ class Forward:
         upstream = None if replica is None else self._way.upstream(replica)
         if isinstance(upstream, MuxUpstream):
             first = self._exchange.headers.get(b"inference-header-content-length", b"")
-            room = upstream.room(size, int(first) if first.isdigit() else 0)  # the first tensor behind the JSON is aligned
+            room = upstream.room(
+                size, int(first) if first.isdigit() else 0
+            )  # the first tensor behind the JSON is aligned
             if room is not None:
                 self._room = room
                 self._chosen = replica
@@ -272,7 +277,9 @@ class Forward:
 
     def _judge(self, replica: Replica, status: int) -> None:
         """The replica has answered: what that says of it."""
-        if status < 500:
+        if status == 429 and replica.backend.mux:  # of ours it means overload; of others perhaps this caller's quota
+            self._service.guard.overloaded(replica.load, time.monotonic())
+        elif status < 500:
             self._service.guard.answered(replica.load)
         else:
             self._service.guard.erred(replica.load, status, time.monotonic())

@@ -21,7 +21,13 @@ from colonnade.wire.grpc_framing import Code, MessageSizes, code_of
 _STATUS = b"grpc-status"
 
 # What an answer with such a code says of the replica, in the terms of HTTP.
-_AS_HTTP = {Code.UNAVAILABLE: 503, Code.INTERNAL: 500, Code.UNKNOWN: 500, Code.DATA_LOSS: 500}
+_AS_HTTP = {
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.UNAVAILABLE: 503,
+    Code.INTERNAL: 500,
+    Code.UNKNOWN: 500,
+    Code.DATA_LOSS: 500,
+}
 
 
 class GrpcForward(Forward):
@@ -64,7 +70,7 @@ class GrpcForward(Forward):
         if self._fits(part):
             super()._body_part(part)
 
-    def _fits(self, part: bytes) -> bool:
+    def _fits(self, part: Part) -> bool:
         sizes = self._sizes
         if sizes is None:
             sizes = self._sizes = MessageSizes(defaults.MAX_GRPC_MESSAGE_BYTES)

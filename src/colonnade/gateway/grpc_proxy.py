@@ -23,6 +23,7 @@ from colonnade.gateway.routes import LIFECYCLE, Matcher, not_ready
 from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange, deadlines, grpc
+from colonnade.wire.failures import grpc_code
 from colonnade.wire.grpc_framing import IDENTITY, Code, beginning
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ class GrpcProxy:
         refused = service.guard.admit(monotonic())
         if refused is not None:
             service.counts.shed(refused.reason)
-            raise _Refused(Code.UNAVAILABLE, f"Service {name} takes no request now: {refused.message}.", service)
+            text = f"Service {name} takes no request now: {refused.message}."
+            raise _Refused(Code(grpc_code(refused.status)), text, service)
         return way
 
 

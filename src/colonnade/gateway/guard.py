@@ -1,8 +1,8 @@
 """What stands between the requests of one service and its replicas when these fail or are flooded.
 
-One object per service holds the decisions of `breaker`, `outliers`, `retries` and `shares`, so that whoever forwards a
-request tells what happened in one place. Pure: the caller brings the clock. A service that is well pays a few
-additions and comparisons for it.
+One object per service holds the decisions of `breaker`, `outliers`, `retries`, `shares` and `throttle`, so that whoever
+forwards a request tells what happened in one place. Pure: the caller brings the clock. A service that is well pays a
+few additions and comparisons for it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import msgspec
 from colonnade import defaults
 from colonnade.gateway.balance import Load
 from colonnade.gateway.breaker import Breaker, State
-from colonnade.gateway.outliers import GATEWAY_FAILURES, Outliers
+from colonnade.gateway.outliers import UNWELL, Outliers
 from colonnade.gateway.retries import RetryBudget
 from colonnade.gateway.shares import Shares
+from colonnade.gateway.throttle import Throttle
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -39,8 +40,9 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Refused(NamedTuple):
-    """Why a request may not pass, for a 503: a label for the count, words for the caller, and when to come again."""
+    """Why a request may not pass: HTTP status, a label for the count, words for the caller, and when to come again."""
 
+    status: int
     reason: str
     message: str
     retry_after: float
@@ -54,7 +56,18 @@ class Guard:
         ejections: how often a replica was ejected.
     """
 
-    __slots__ = ("_breaker", "_loads", "_outliers", "_policy", "_retries", "_shares", "ejections", "in_flight")
+    __slots__ = (
+        "_alert",
+        "_breaker",
+        "_loads",
+        "_outliers",
+        "_policy",
+        "_retries",
+        "_shares",
+        "_throttle",
+        "ejections",
+        "in_flight",
+    )
 
     def __init__(self, shares: Shares, now: float) -> None:
         """`shares` are the places of the gateway, which all services share."""
@@ -64,6 +77,8 @@ class Guard:
         self._breaker = Breaker()
         self._outliers = Outliers()
         self._retries = RetryBudget(now)
+        self._throttle = Throttle()
+        self._alert = False  # something was wrong: the breaker and the throttle want to know and to be asked
         self.in_flight = 0
         self.ejections = 0
 
@@ -105,15 +120,12 @@ class Guard:
 
     def admit(self, now: float) -> Refused | None:
         """Why a request may not pass, or None if it may."""
-        if self._breaker.state:
-            rest = self._breaker.refuse(now)
-            if rest is not None:
-                text = "no replica of it has answered for a while; one request at a time tries whether one does again"
-                return Refused("breaker", text, rest)
+        if self._alert and (refused := self._refuse(now)) is not None:
+            return refused
         if self._shares.admits(self.in_flight):
             return None
         text = f"{self.in_flight} of its requests are under way, its share of what the gateway forwards at one time"
-        return Refused("share", text, 1.0)
+        return Refused(503, "share", text, 1.0)
 
     def begin(self) -> None:
         """Count a request that passes; `end` must follow exactly once."""
@@ -129,16 +141,25 @@ class Guard:
     def answered(self, load: Load) -> None:
         """A replica answered with an HTTP status below 500."""
         load.answered()
-        if self._breaker.failures:
+        if self._alert:
             self._breaker.answered()
+            self._throttle.took()
+            self._alert = self._throttle.active
+
+    def overloaded(self, load: Load, now: float) -> None:
+        """A replica of ours refused a request for overload (429)."""
+        load.answered()
+        self._breaker.answered()
+        self._throttle.refused(now)
+        self._alert = True
 
     def erred(self, load: Load, status: int, now: float) -> None:
         """A replica answered with this HTTP status, 500 or above."""
         if load.failures:
             load.reached()
-        if status in GATEWAY_FAILURES:
-            self._breaker.failed(now)
-        elif self._breaker.failures:
+        if status in UNWELL:
+            self.gave_up(now)
+        elif self._alert:
             self._breaker.answered()
         if self._outliers.erred(load, status, self._loads, now):
             self.ejections += 1
@@ -151,7 +172,19 @@ class Guard:
     def gave_up(self, now: float) -> None:
         """A request got no answer of any replica."""
         self._breaker.failed(now)
+        self._alert = True
 
     def may_retry(self, now: float) -> bool:
         """Whether the budget has room for sending a request again; it is used by that."""
         return self._retries.take(now)
+
+    def _refuse(self, now: float) -> Refused | None:
+        """What the breaker and the throttle say, while something was wrong."""
+        if self._breaker.state:
+            rest = self._breaker.refuse(now)
+            if rest is not None:
+                text = "no replica of it has answered for a while; one request at a time tries whether one does again"
+                return Refused(503, "breaker", text, rest)
+        if self._throttle.active and not self._throttle.admits(now):
+            return Refused(429, "throttle", "its replicas refuse more than they take", 1.0)
+        return None

@@ -10,7 +10,7 @@ from colonnade.gateway.guard import Guard
 from colonnade.observe.metrics import Counter, CounterChild, Gauge, Registry
 
 _LABELS = ("namespace", "service")
-REASONS = ("breaker", "share")  # of refusals
+REASONS = ("breaker", "share", "throttle")  # of refusals
 
 _READS: tuple[Callable[[Guard], float], ...] = (
     lambda guard: guard.in_flight,
@@ -92,7 +92,8 @@ class GatewayMetrics:
         )
         self.shed = registry.counter(
             "colonnade_gateway_shed_total",
-            "Requests refused at once: `breaker`, no replica answered for a while; `share`, too many are under way.",
+            "Requests refused at once: `breaker`, no replica answered for a while; `share`, too many are under way; "
+            "`throttle`, the replicas refuse most of them.",
             (*_LABELS, "reason"),
         )
         self.followed: list[Counter | Gauge] = [

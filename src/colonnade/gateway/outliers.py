@@ -20,7 +20,7 @@ MIN_REPLICAS = 3  # with so many answers; a mean of fewer says nothing
 DEVIATIONS = 1.9  # below the mean by more standard deviations than these is an outlier
 MIN_DISTANCE = 0.05  # and by more than this share of the answers
 _FORGOTTEN = 30.0  # seconds in the service that take back one ejection
-GATEWAY_FAILURES = frozenset({502, 503, 504})  # answers that mean that the replica itself is unwell
+UNWELL = frozenset({502, 503})  # answers that mean the replica itself; 504 may mean a caller in a hurry
 
 
 class Outliers:
@@ -57,7 +57,7 @@ class Outliers:
         """
         load.window_answers += 1
         load.window_errors += 1
-        if status in GATEWAY_FAILURES:
+        if status in UNWELL:
             return self._count_failure(load, loads, now)
         load.row = 0  # an error of the model: the replica itself is well
         return self._compare(load, loads, now)

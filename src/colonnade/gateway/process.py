@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Settings:
     Attributes:
         admin: path of the admin socket; the sockets are offered on `<admin>.fds`.
         http, grpc: bound sockets to accept on, all protocols on each; the gateway owns them from here on.
+        tls: settings for TLS on those; None for plain connections.
         token: the gateway's own bearer token; needed by every request if `require_token`.
         grace: seconds from the beginning of a drain until what is still in flight is cut.
         siblings: admin sockets of the other gateways on the same ports, whose numbers `/metrics` adds to its own.
@@ -36,6 +38,7 @@ class Settings:
     routes: Path
     http: tuple[socket.socket, ...]
     grpc: socket.socket | None = None
+    tls: ssl.SSLContext | None = None
     token: str | None = None
     require_token: bool = False
     max_body: int = defaults.MAX_BODY_BYTES
@@ -58,6 +61,7 @@ class Gateway:
         self._http = HttpServer(
             Ingress(self._proxy, self._grpc),
             limits=Limits(body_bytes=settings.max_body),
+            ssl=settings.tls,
             dialects=[(http2.PREFACE, http2.Http2())],
         )
         self._admin = HttpServer(

@@ -20,6 +20,7 @@ from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.routes import LIFECYCLE, not_ready
 from colonnade.gateway.scrape import Scrape
 from colonnade.gateway.timeouts import Timeouts
+from colonnade.gateway.tunnel import Tunnel, offers_websocket
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange, deadlines
 
@@ -65,13 +66,16 @@ class Proxy:
             return
         refused = service.guard.admit(monotonic())
         if refused is None:
-            Forward(self, exchange, way).begin()
+            if b"upgrade" in exchange.headers and offers_websocket(exchange):
+                Tunnel(self, exchange, way).begin()
+            else:
+                Forward(self, exchange, way).begin()
         else:
             service.counts.shed(refused.reason)
-            service.counts.http(503, 0.0)
+            service.counts.http(refused.status, 0.0)
             text = f"Service {service.route.namespace}/{service.route.name} takes no request now: {refused.message}."
             after = b"%d" % ceil(refused.retry_after)
-            exchange.reply(503, own.error(text), headers=[(b"retry-after", after)])
+            exchange.reply(refused.status, own.error(text), headers=[(b"retry-after", after)])
 
     def _decide(self, exchange: Exchange) -> Way | None:
         """The way of all requests with this head; None if this one is answered here."""

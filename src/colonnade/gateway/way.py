@@ -10,7 +10,7 @@ from colonnade.gateway.balance import Balancer
 from colonnade.gateway.fleet import Replica, Service
 from colonnade.gateway.forwarding import request_headers
 from colonnade.gateway.routes import Matcher
-from colonnade.net import Exchange, Upstream
+from colonnade.net import Exchange, Header, Upstream
 from colonnade.net.deadlines import EXPECTED, earlier, passed_on
 from colonnade.net.http2 import Http2Upstream
 from colonnade.net.mux import MuxUpstream
@@ -66,6 +66,16 @@ class Way:
         """The connections of a replica that such requests go over."""
         return replica.http if replica.grpc is None or not self.grpc else replica.grpc
 
+    def fields(self, exchange: Exchange) -> list[Header]:
+        """The fields for a replica, without the id."""
+        return request_headers(
+            exchange.raw_headers,
+            exchange.headers,
+            client=(exchange.peer or "").encode(),
+            scheme=b"https" if exchange.secure else b"http",
+            hide_authorization=self._hide_authorization,
+        )
+
     def head(self, replica: Replica, exchange: Exchange, length: int | None) -> bytes:
         """The head for a replica, without the id. `length` of the body: None if it is not known.
 
@@ -76,13 +86,7 @@ class Way:
         head = self._heads.get(key)
         same = replica.backend.mux or length == exchange.length  # HTTP/1.1 has the length in its head
         if head is None or not same:
-            fields = request_headers(
-                exchange.raw_headers,
-                exchange.headers,
-                client=(exchange.peer or "").encode(),
-                scheme=b"https" if exchange.secure else b"http",
-                hide_authorization=self._hide_authorization,
-            )
+            fields = self.fields(exchange)
             if self.timeout is not None:
                 fields = [field for field in fields if field[0] != EXPECTED] + [passed_on(self.timeout)]
             head = self.upstream(replica).head(exchange.method, self.path, fields, length)

@@ -214,12 +214,13 @@ class Connection(Outgoing):
 
     def body_unwanted(self, exchange: Exchange, size: int, left: int) -> None:
         """The exchange was closed before its body was complete; `size` bytes of it came since, `left` are to come."""
-        if not self.deaf:
-            if left:
-                self._reader.expect(left)
-            else:
-                self.body_filled(exchange)
         self._discard(size)
+        if self.deaf:
+            return
+        if left:
+            self._reader.expect(left)
+        else:
+            self.body_filled(exchange)
 
     # Called by exchanges.
 
@@ -246,6 +247,18 @@ class Connection(Outgoing):
                 self._next()
         elif self._hold_queue or self._hold_body:
             self._hold(body=False, queue=False)
+
+    def hand_over(self, exchange: Exchange, make: Callable[[HttpServer], asyncio.Protocol]) -> None:
+        """Leave the connection to another protocol after the answer of `exchange`."""
+        if self._out:
+            self._flush()
+        self._current = None
+        self._server.active -= 1
+        self._server.lost(self)
+        self._shut()
+        protocol = make(self._server)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
 
     def discards_too_much(self, exchange: Exchange) -> bool:
         """Whether more of its body is to come than would be read and dropped to keep the connection."""

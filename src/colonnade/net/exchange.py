@@ -13,11 +13,23 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from colonnade.net.buffers import LARGE, take
-from colonnade.net.head import BODILESS, CHUNKED, CLOSE, CONTINUE, KEEP_ALIVE, Body, Header, Part, ReadyHead, field_lines
+from colonnade.net.head import (
+    BODILESS,
+    CHUNKED,
+    CLOSE,
+    CONTINUE,
+    KEEP_ALIVE,
+    Body,
+    Header,
+    Part,
+    ReadyHead,
+    field_lines,
+)
 from colonnade.net.head_parse import RequestHead
 
 if TYPE_CHECKING:
     from colonnade.net.connection import Connection
+    from colonnade.net.server import HttpServer
 
 _ID = b"x-request-id"
 _SMALL_PART = 4096  # parts below this are merged, so that a body of tiny chunks costs no object per chunk
@@ -171,6 +183,7 @@ class Exchange:
         """`collect_view` into memory that `allocate` gives for a length; `done` gets that memory, or bytes."""
         if not self.received:
             self._allocate = allocate
+            self._hooked = True
         self.collect(done)
 
     def missing(self) -> memoryview | None:
@@ -446,6 +459,25 @@ class Exchange:
         if self._chunked:
             self._connection.send(b"0\r\n%b\r\n" % (field_lines(trailers) if trailers else b""))
         self._complete()
+
+    def upgrade(self, headers: Iterable[Header], make: Callable[[HttpServer], asyncio.Protocol]) -> None:
+        """Answer 101 to a request that offers an upgrade, and leave the connection to another protocol, which is a
+        `Link`. Only HTTP/1.1 has that; a body must not have been announced.
+
+        Raises:
+            RuntimeError: the answer has started already.
+            ValueError: a header field holds CR, LF or NUL.
+        """
+        if self.closed:
+            return
+        if self.started:
+            raise RuntimeError("the answer has started already")
+        lines = field_lines(headers)
+        self.started = self.closed = True
+        self._forget()
+        connection = self._connection
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n%b\r\n" % lines)
+        connection.hand_over(self, make)
 
     async def drain(self) -> None:
         """Wait while the client reads more slowly than this answer is written. Returns at once when it is gone."""

@@ -21,6 +21,8 @@ from colonnade.net.exchange import Exchange
 if TYPE_CHECKING:
     from colonnade.net.connection import Connection
 
+_NOWHERE = memoryview(b"")
+
 
 class LargeBodies(asyncio.BufferedProtocol):
     """Takes the transport of `connection` over, to receive what is `missing` of the body of `exchange`."""
@@ -31,7 +33,7 @@ class LargeBodies(asyncio.BufferedProtocol):
         self._connection = connection
         self._exchange = exchange  # whose body is received, or was last
         self._missing: memoryview | None = missing  # None between two requests
-        self._room: memoryview | None = None  # for the next one; only while it is received
+        self._room = _NOWHERE  # for the next one, while it is received
         _hand_over(connection.transport, self)
 
     # Called by the event loop.
@@ -40,7 +42,8 @@ class LargeBodies(asyncio.BufferedProtocol):
         if self._missing is not None:
             return self._missing
         last = self._exchange
-        self._room = room = buffers.take(len(last.head.raw) + (last.length or 0), len(last.head.raw) + last.aligned)
+        begin = len(last.head.raw)
+        self._room = room = buffers.take(begin + (last.length or 0), begin + last.aligned)
         return room
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -75,8 +78,7 @@ class LargeBodies(asyncio.BufferedProtocol):
     def _begin(self, size: int) -> None:
         """Take what came between two requests, if it is what there is room for: the same head, and its body."""
         connection, head, room = self._connection, self._exchange.head, self._room
-        self._room = None
-        assert room is not None  # noqa: S101 (the transport fills what it was given)
+        self._room = _NOWHERE
         begin = len(head.raw)
         if size < begin or room[:begin] != head.raw or not connection.free:
             self._leave()

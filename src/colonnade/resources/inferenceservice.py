@@ -67,9 +67,28 @@ class Logger(Resource, frozen=True):
 class Batcher(Resource, frozen=True):
     """Request batching."""
 
-    max_batch_size: Annotated[Int64 | None, field_doc("Greatest number of instances in a batch.")] = None
-    max_latency: Annotated[Int64 | None, field_doc("Longest wait for a batch, in milliseconds.")] = None
-    timeout: Annotated[Int64 | None, field_doc("Limit of a batch, in seconds.")] = None
+    max_batch_size: Annotated[
+        Int64 | None,
+        field_doc(
+            "Greatest number of instances in a batch.",
+            RUNS,
+            "most rows that one call gets from several requests; how many of them pay is measured",
+        ),
+    ] = None
+    max_latency: Annotated[
+        Int64 | None,
+        field_doc(
+            "Longest wait for a batch, in milliseconds.",
+            RUNS,
+            "only while requests come together; a lone one never waits, and without this none does",
+        ),
+    ] = None
+    timeout: Annotated[
+        Int64 | None,
+        field_doc(
+            "Limit of a batch, in seconds.", EMULATED, "has no effect here: spec.predictor.timeout bounds each request"
+        ),
+    ] = None
 
 
 class StorageUri(Resource, frozen=True):
@@ -118,7 +137,7 @@ class ComponentExtension(PodSpec, frozen=True):
         None
     )
     batcher: Annotated[
-        Batcher | None, field_doc("Request batching.", CLUSTER_ONLY, f"request batching is {NOT_RUN}")
+        Batcher | None, field_doc("Request batching.", rule=served.batcher)
     ] = None
     labels: Annotated[dict[str, str] | None, field_doc("Labels of the replicas.", RUNS)] = None
     annotations: Annotated[dict[str, str] | None, field_doc("Annotations of the replicas.", RUNS)] = None

@@ -146,6 +146,15 @@ _RULINGS: Mapping[Effect, Callable[[str], Ruling]] = {
 }
 
 
+def batcher(_: Any, component: Mapping[str, Any]) -> Ruling | None:
+    """The built-in server joins requests itself; a program of the user's is forwarded what came."""
+    containers = component.get("containers")
+    chosen = main_container(containers) if isinstance(containers, list) else None
+    if isinstance(chosen, dict) and chosen.get("command"):
+        return Ruling(CLUSTER_ONLY, f"batching before a `command` is {NOT_RUN}: its server gets each request alone")
+    return None
+
+
 def main_container(containers: list[Any]) -> Any:
     """The container that serves: the one named `kserve-container`, or else the first (KServe's rule)."""
     for candidate in containers:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from colonnade import defaults, flags
+from colonnade.errors import InvalidInput
+from colonnade.net import tls
 from colonnade.runtimes import catalogue
 from colonnade.server.compiling import Mode as Compile
 from colonnade.server.execution import Mode, Policy
@@ -42,13 +45,14 @@ class Arguments:
         grpc_port: TCP port of gRPC, 0 for a free one, None for no TCP port.
         grpc_socket: Unix socket path of gRPC, or None.
         direct_port: TCP port that the replicas of a service share and accept on once the model is loaded, or None.
+        tls: settings for TLS on the TCP ports, or None.
         threads: threads that one prediction may use; None for `OMP_NUM_THREADS`, else 1.
         trust_code: consent to load artefacts that execute code; None if neither given nor refused.
         max_body: largest HTTP request body in bytes, before and after inflation.
         max_message: largest gRPC message in bytes, both ways.
         policy: how the model runs: its queue, its threads, its batches.
         compile: whether the model is served by its compiled form.
-        compile_cache: folder that keeps conversions.
+        compile_cache: folder that keeps conversions; None for one below the user's own cache.
         compile_report: where what became of the conversion is written, or None.
         grace: seconds that requests in flight get after SIGTERM.
         termination_file: where the cause of a failed load is written, or None.
@@ -64,13 +68,14 @@ class Arguments:
     grpc_port: int | None = None
     grpc_socket: str | None = None
     direct_port: int | None = None
+    tls: ssl.SSLContext | None = None
     threads: int | None = None
     trust_code: bool | None = None
     max_body: int = defaults.MAX_BODY_BYTES
     max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
     policy: Policy = field(default_factory=Policy)
     compile: Compile = Compile.AUTO
-    compile_cache: Path = Path()
+    compile_cache: Path | None = None
     compile_report: Path | None = None
     grace: float = defaults.GRACE_PERIOD
     termination_file: Path | None = None
@@ -110,6 +115,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
         grpc_port=grpc_port,
         grpc_socket=given.grpc_socket,
         direct_port=given.direct_port,
+        tls=_tls(parser, given.tls_cert, given.tls_key),
         threads=given.nthread,
         trust_code=given.trust_code,
         max_body=given.max_body,
@@ -127,7 +133,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
             response_cache_ttl=given.response_cache_ttl,
         ),
         compile=Compile(given.compile),
-        compile_cache=given.compile_cache or _compile_cache(env),
+        compile_cache=given.compile_cache,
         compile_report=given.compile_report,
         grace=given.grace,
         termination_file=given.termination_file,
@@ -157,6 +163,8 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     add("--enable-grpc", type=_boolean, help="true: gRPC on port 8081 if no other address is given; false: none")
     direct = "TCP port, shared with other replicas of the same user, that takes requests once the model is loaded"
     add("--direct-port", type=_port, metavar="PORT", help=direct)
+    add("--tls-cert", type=Path, metavar="FILE", help="certificate chain in PEM: the TCP ports take TLS alone")
+    add("--tls-key", type=Path, metavar="FILE", help="private key of --tls-cert")
     add("--nthread", type=_positive, help="threads that one prediction may use (default: $OMP_NUM_THREADS or 1)")
     trust = "load artefacts that can execute code, such as any pickle; refused, not even a model.py is run"
     add("--trust-code", action=argparse.BooleanOptionalAction, help=trust)
@@ -212,9 +220,15 @@ class _Refused(argparse.Action):
         parser.error(f"{option_string}: {flags.FLAGS[str(option_string)].note}")
 
 
-def _compile_cache(env: Mapping[str, str]) -> Path:
-    base = env.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "colonnade" / "compiled"
+def _tls(parser: argparse.ArgumentParser, certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        parser.error("--tls-cert and --tls-key need each other")
+    try:
+        return tls.server_context(certificate, key)
+    except InvalidInput as error:
+        parser.error(error.message)
 
 
 def _positive(text: str) -> int:

@@ -92,13 +92,23 @@ class Call(ABC):
 class Instance:
     """A copy of the model with its thread."""
 
-    __slots__ = ("batch", "joined", "lane", "work")
+    __slots__ = ("_compute", "batch", "clock", "joined", "lane", "spent", "work")
 
     def __init__(self, joined: Joined, lane: Lane) -> None:
-        self.joined = joined
+        self._compute = joined.compute
+        self.joined = joined._replace(compute=self._timed)
         self.lane = lane
         self.work: Work | None = None  # stands in the thread's queue for all that waits here
         self.batch: list[Call] = []  # what it runs
+        self.clock: Callable[[], float] = thread_time
+        self.spent = 0.0  # seconds by that clock in the model itself, and not in what surrounds it
+
+    def _timed(self, *arguments: Any) -> Any:
+        start = self.clock()
+        try:
+            return self._compute(*arguments)
+        finally:
+            self.spent += self.clock() - start
 
 
 class Batcher:
@@ -239,6 +249,7 @@ class Batcher:
             self._queue.remove(call)  # with its bytes, which nothing keeps until its turn comes
         except ValueError:
             return  # it is in a batch that has begun
+        self._leave(call)
         self._tell_if_empty()
 
     async def emptied(self) -> None:
@@ -279,14 +290,23 @@ class Batcher:
             self._queue.extendleft(reversed(batch))
             return False
         self._take(batch, size)
-        clock = thread_time if times.doubts else monotonic
-        start = clock()
-        outcomes = self._computed(first.joined, batch)
-        seconds = clock() - start
-        if times.doubts or seconds >= LIMIT:
-            times.add_on_loop(seconds, size)
-        self._deliver(batch, outcomes, seconds)
+        first.clock, first.spent = (thread_time if times.doubts else monotonic), 0.0
+        start = monotonic()
+        try:
+            outcomes = self._computed(first.joined, batch)
+        except NotInline:
+            self._move(first, batch)
+            return False
+        if times.doubts or first.spent >= LIMIT:
+            times.add_on_loop(first.spent, size)
+        self._deliver(batch, outcomes, monotonic() - start)
         return True
+
+    def _move(self, instance: Instance, batch: list[Call]) -> None:
+        """Gives a batch that has begun on the loop to the thread, for which the model has asked."""
+        instance.batch = batch
+        run, ran = partial(self._run_there, instance), partial(self._ran_there, instance)
+        instance.work = instance.lane.append(run, ran)
 
     def _ask_threads(self) -> None:
         """Stands in the queue of each thread, as far as there is work for it."""
@@ -312,10 +332,11 @@ class Batcher:
         batch = instance.batch
         if not batch:
             return [], 0.0
-        begun, start = monotonic(), thread_time()
+        begun = monotonic()
+        instance.clock, instance.spent = thread_time, 0.0
         outcomes = self._computed(instance.joined, batch)
         if self._times is not None:
-            self._times.add(thread_time() - start, sum([call.size for call in batch]))
+            self._times.add(instance.spent, sum([call.size for call in batch]))
         return outcomes, monotonic() - begun
 
     def _ran_there(
@@ -324,9 +345,8 @@ class Batcher:
         instance.work = None
         batch, instance.batch = instance.batch, []
         try:
-            if isinstance(error, NotInline) and self._times is not None:
-                self._times.shun()
-                self._queue.extendleft(reversed(batch))
+            if isinstance(error, NotInline):
+                self._move(instance, batch)
             elif batch:
                 outcomes, seconds = result or ([(None, error)] * len(batch), 0.0)
                 self._deliver(batch, outcomes, seconds)
@@ -376,8 +396,9 @@ class Batcher:
     def _expire(self) -> None:
         """Refuses what has waited beyond its deadline."""
         now = monotonic()
-        late = [call for call in self._queue if not call.dropped and call.deadline is not None and call.deadline <= now]
+        late = [call for call in self._queue if call.deadline is not None and call.deadline <= now]
         for call in late:
+            self._queue.remove(call)
             call.dropped = True
             self.load -= 1
             self._leave(call)

@@ -150,11 +150,11 @@ class HttpCall(Call):
         """Answers 200 with a whole body, compressed if the client asks for it, and the model's headers."""
         exchange = self.exchange
         asked = exchange.headers
-        if (
-            not (headers or self._filled or b"x-request-id" in asked or b"accept-encoding" in asked)
-            and len(chunks) == 1
-        ):
-            exchange.reply(200, chunks[0], content_type)
+        if len(chunks) == 1 and not (
+            headers or self._filled or b"accept-encoding" in asked
+        ):  # all that most answers are
+            identity = asked.get(b"x-request-id")
+            exchange.reply(200, chunks[0], content_type, () if identity is None else ((b"x-request-id", identity),))
             self.close(200)
             return
         if self._filled:
@@ -184,7 +184,9 @@ class HttpCall(Call):
             self._open = False
             self._traffic.end(code)
 
-    def _reply(self, body: bytes | Sequence[bytes | memoryview], content_type: bytes, headers: Sequence[Header]) -> None:
+    def _reply(
+        self, body: bytes | Sequence[bytes | memoryview], content_type: bytes, headers: Sequence[Header]
+    ) -> None:
         exchange = self.exchange
         exchange.reply(200, body, content_type, answers.identified(exchange, headers))
         self.close(200)

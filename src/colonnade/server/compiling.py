@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -47,6 +47,12 @@ class State(StrEnum):
     ORIGINAL = "original"
     CONVERTING = "converting"  # the original serves
     COMPILED = "compiled"
+
+
+def own_folder(env: Mapping[str, str]) -> Path:
+    """Where conversions are kept by a replica that nobody tells."""
+    base = env.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "colonnade" / "compiled"
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -60,11 +60,8 @@ class RunTimes:
             self.largest = size
         elif leaving[1] >= self.largest:
             self.largest = max(call[1] for call in calls)
-        self.loop_size = sys.maxsize if self._always else self._bound()
-
-    def shun(self) -> None:
-        """The model has asked for a thread: nothing runs on the loop until a call has ended there."""
-        self.loop_size = -1
+        if not self._always:
+            self.loop_size = self._bound()
 
     def _bound(self) -> int:
         if len(self._calls) < ENOUGH or self.slowest >= LIMIT:

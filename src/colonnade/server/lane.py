@@ -201,7 +201,7 @@ class Lane:
     def _ended(self) -> None:
         if self._counted:
             now = monotonic()
-            self._admission.finished(now, self._counted, now - self._handed_at)
+            self._admission.finished(now, self._counted, now - self._handed_at, self._counted)
             self._counted = 0
 
     def _schedule(self) -> None:

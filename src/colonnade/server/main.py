@@ -16,7 +16,7 @@ from colonnade.model.contract import Model
 from colonnade.server import arguments as command_line
 from colonnade.server import loading, modelprocess, process
 from colonnade.server.arguments import Arguments
-from colonnade.server.compiling import Compiling
+from colonnade.server.compiling import Compiling, own_folder
 from colonnade.server.execution import Mode
 from colonnade.server.isolated import isolated
 from colonnade.server.repository import Loader
@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = command_line.parse(sys.argv[1:] if argv is None else argv)
 
     def start(loop: asyncio.AbstractEventLoop) -> tuple[Loader, Compiling]:
-        compiling = Compiling(arguments.compile, arguments.compile_cache, arguments.compile_report)
+        folder = arguments.compile_cache or own_folder(os.environ)
+        compiling = Compiling(arguments.compile, folder, arguments.compile_report)
         return loading.from_artefact(arguments, loop, compiling), compiling
 
     _run(arguments, start)

@@ -157,17 +157,19 @@ class Admission:
         self._last_requests = requests
         self._backlogged = self.queued > 0
 
-    def finished(self, now: float, requests: int, seconds: float) -> None:
+    def finished(self, now: float, requests: int, seconds: float, runs: int = 1) -> None:
         """Count the end of a run.
 
         Args:
             now: the time.
             requests: how many ran.
             seconds: how long.
+            runs: into how many calls of the model, one after the other, it fell.
         """
         self._runs -= 1
         self._now = now
-        self._run = seconds if not self._run else self._run + _GAIN * (seconds - self._run)
+        run = seconds / runs
+        self._run = run if not self._run else self._run + _GAIN * (run - self._run)
         if not self._backlogged:
             self._learn(seconds / requests)
 

@@ -65,7 +65,7 @@ async def run(arguments: Arguments, loader: Loader, compiling: Compiling | None 
     dialects: list[tuple[bytes, Dialect]] = [(http2.PREFACE, http2.Http2())]
     if arguments.socket is not None:
         dialects.append((mux.PREFACE, mux.MuxConnection))
-    http = HttpServer(router, limits=Limits(body_bytes=arguments.max_body), dialects=dialects)
+    http = HttpServer(router, limits=Limits(body_bytes=arguments.max_body), ssl=arguments.tls, dialects=dialects)
     stopping = _stop_on_signal()
     if arguments.ignored:
         logger.info("has no effect here: %s", ", ".join(arguments.ignored))

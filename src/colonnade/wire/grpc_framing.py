@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from colonnade.errors import Error, InvalidInput, TooLarge
 
@@ -65,6 +65,11 @@ def trailers(code: int, message: str) -> Trailers:
     """The trailers of a call that failed."""
     text = quote_from_bytes(message.encode(errors="replace"), safe=_PLAIN).encode("ascii")
     return ((b"grpc-status", b"%d" % code), (b"grpc-message", text))
+
+
+def message_of(value: bytes) -> str:
+    """The text in a `grpc-message` trailer."""
+    return unquote_to_bytes(value).decode(errors="replace")
 
 
 def code_of(value: bytes | None) -> Code:
@@ -182,7 +187,7 @@ class MessageSizes:
         self._left = 0  # bytes of the message that is passing
         self._prefix = b""  # the beginning of the next one
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Look at a part of the stream.
 
         Raises:
@@ -193,7 +198,7 @@ class MessageSizes:
             self._left = at - len(data)
             return
         while at < len(data):
-            prefix = self._prefix + data[at : at + _PREFIX - len(self._prefix)]
+            prefix = self._prefix + bytes(data[at : at + _PREFIX - len(self._prefix)])
             at += len(prefix) - len(self._prefix)
             self._prefix = prefix
             if len(prefix) < _PREFIX:

@@ -66,14 +66,14 @@ class Http2Upstream:
         return fields([*pseudo, *regular, (b"te", b"trailers")])
 
     def send(self, method: bytes, head: bytes, identity: bytes, body: bytes, *, receiver: Receiver) -> Http2Call:
-        """Send a whole request with a head that was made before."""
-        return self._begin(Http2Call(head + literal(b"x-request-id", identity), body, receiver))
+        """Send a whole request with a head that was made before. `identity` may be empty: then it has no id."""
+        return self._begin(Http2Call(_identified(head, identity), body, receiver))
 
     def begin(
         self, method: bytes, head: bytes, identity: bytes, length: int | None, *, receiver: Receiver
     ) -> Http2Call:
         """Send a request with a head that was made before; its body follows by `write` and `finish`."""
-        return self._begin(Http2Call(head + literal(b"x-request-id", identity), None, receiver))
+        return self._begin(Http2Call(_identified(head, identity), None, receiver))
 
     def close(self) -> None:
         """Cut all connections; calls in flight fail. New ones fail, too."""
@@ -157,3 +157,7 @@ class Http2Upstream:
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
             call.broken(Unavailable(message), False)
+
+
+def _identified(head: bytes, identity: bytes) -> bytes:
+    return head + literal(b"x-request-id", identity) if identity else head

@@ -70,6 +70,17 @@ class MuxExchange(Exchange):
         head = self._head
         return [*head.fields, *(header for header in self.headers.items() if header[0] not in head.headers)]
 
+    def collect(self, done: Callable[[bytes], None]) -> None:
+        if isinstance(self._first, memoryview):  # shared memory, for who can do with a view of it
+            self._first = bytes(self._first)
+        super().collect(done)
+
+    def collect_view(self, done: Callable[[bytes | memoryview], None], aligned: int = 0) -> None:
+        if self.received:
+            done(self.whole())
+        else:
+            super().collect_view(done, aligned)
+
     def take(self, part: bytes) -> None:
         """Take a part of the body."""
         self.feed(part)

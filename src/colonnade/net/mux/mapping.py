@@ -25,6 +25,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _ALIGNMENT = 16  # all that the elements of an array need
 _Slot = ctypes.c_ubyte * SLOT
 
+
 class Room:
     """A slot for a body that is still to come.
 
@@ -107,9 +108,13 @@ class Mapping:
         slot = self._free.pop()
         return Room(self, slot * SLOT + begin, self._view(slot, begin, size, self._unless_lent))
 
-    def lend(self, room: Room) -> None:
-        """The other end gets what the room was filled with."""
-        self._lent.add(room.offset // SLOT)
+    def lend(self, room: Room) -> bool:
+        """The other end gets what the room was filled with; False if it has that already."""
+        slot = room.offset // SLOT
+        if slot in self._lent:
+            return False
+        self._lent.add(slot)
+        return True
 
     def free(self, offset: int) -> None:
         """The other end has given a body back.

@@ -87,12 +87,11 @@ class MuxClient(MuxLink):
         """Send a whole request."""
         kind = REQUEST
         if not isinstance(body, (bytes, memoryview)):
-            if body.mapping is self.mapping:
+            if body.mapping is self.mapping and body.mapping.lend(body):
                 kind = REQUEST_AT
-                body.mapping.lend(body)
                 body = PLACE.pack(body.offset, len(body.view))
             else:
-                body = body.view  # of another connection, which is lost
+                body = body.view  # it was for a connection that is lost, or this is a second attempt
         if len(body) > WHOLE:
             place = self.place((body,))
             if place is None:

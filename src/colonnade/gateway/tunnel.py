@@ -1,0 +1,123 @@
+"""WebSocket through the gateway: the handshake is forwarded, and after 101 the bytes pass both ways unread.
+
+It is for servers that are not ours: our replicas speak no WebSocket, so to them the request is forwarded like any other
+and they answer it in HTTP, as RFC 9110, section 7.8 lets a server do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from colonnade.errors import Error, Unavailable
+from colonnade.gateway import own
+from colonnade.gateway.fleet import Replica
+from colonnade.gateway.forward import CLIENT_GONE, RETRY_SOON, Forward, Sender
+from colonnade.gateway.forwarding import response_headers
+from colonnade.gateway.routes import not_ready
+from colonnade.gateway.way import Way
+from colonnade.net import Exchange, Header
+from colonnade.net.head import field_lines
+from colonnade.net.tunnel import TunnelEnd, UpgradeCall
+
+_WEBSOCKET = b"websocket"
+_GRANTED = 101
+
+
+def offers_websocket(exchange: Exchange) -> bool:
+    """Whether a request is the handshake of WebSocket (RFC 6455, section 4.1)."""
+    headers = exchange.headers
+    return (
+        exchange.method == b"GET"
+        and exchange.length == 0
+        and not exchange.takes_trailers
+        and headers.get(b"upgrade", b"").lower() == _WEBSOCKET
+        and b"upgrade" in headers.get(b"connection", b"").lower()
+    )
+
+
+class Tunnel:
+    """One handshake and what follows it."""
+
+    def __init__(self, proxy: Sender, exchange: Exchange, way: Way) -> None:
+        self._proxy = proxy
+        self._exchange = exchange
+        self._way = way
+        self._service = way.service
+        self._started = time.perf_counter()
+        self._replica: Replica | None = None
+        self._call: UpgradeCall | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Ask a replica."""
+        replica = self._service.balancer.pick(time.monotonic())
+        if replica is None:
+            self._exchange.reply(503, own.error(not_ready(self._service.route)), headers=RETRY_SOON)
+            return
+        if replica.backend.mux:
+            Forward(self._proxy, self._exchange, self._way).begin()
+            return
+        self._replica = replica
+        replica.take()
+        self._proxy.in_flight += 1
+        self._service.guard.begin()
+        self._exchange.on_disconnect(self._client_gone)
+        self._task = asyncio.get_running_loop().create_task(self._ask(replica))
+
+    async def _ask(self, replica: Replica) -> None:
+        exchange = self._exchange
+        identity = exchange.headers.get(b"x-request-id") or self._proxy.request_id()
+        try:
+            lines = field_lines([*self._way.fields(exchange), (b"x-request-id", identity)])
+            head = b"GET %b HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n%b\r\n" % (self._way.path, lines)
+            self._call = call = UpgradeCall(head, self._answered)
+            await call.connect(replica.http.address)
+        except Unavailable as error:
+            replica.load.unreachable(time.monotonic())
+            self._answered(0, [], error)
+        except ValueError:
+            self._refuse(400, "The request target or a header field holds a character that must be encoded.")
+
+    def _answered(self, status: int, fields: list[Header], error: Error | None) -> None:
+        """Take the replica's answer to the handshake."""
+        call = self._call
+        now = time.monotonic()
+        if self._replica is None:
+            return
+        if error is not None or call is None:
+            self._service.counts.failures.inc()
+            self._service.guard.failed(self._replica.load, now)
+            name = f"{self._service.route.namespace}/{self._service.route.name}"
+            self._refuse(502, f"No replica of service {name} answered the WebSocket handshake.")
+        elif status != _GRANTED:
+            kept, _, _ = response_headers(fields)
+            self._exchange.reply(status, b"", b"", kept)
+            self._end(status)
+        else:
+            self._replica.load.reached()
+            kept, _, _ = response_headers(fields)
+            self._exchange.upgrade(
+                [(b"upgrade", _WEBSOCKET), *kept],
+                lambda server: TunnelEnd(server, call, lambda: self._end(_GRANTED)),
+            )
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._exchange.reply(status, own.error(message))
+        self._end(status)
+
+    def _client_gone(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        if self._call is not None:
+            self._call.close()
+        self._end(CLIENT_GONE)
+
+    def _end(self, status: int) -> None:
+        replica, self._replica = self._replica, None
+        if replica is None:
+            return
+        replica.release()
+        self._proxy.in_flight -= 1
+        self._service.guard.end()
+        self._service.counts.http(status, time.perf_counter() - self._started)

@@ -1,0 +1,130 @@
+"""What flows: server-sent events reach the client as they are written, over each version of HTTP, and gRPC messages both
+ways over the socket to our own replicas."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import httpx
+import pytest
+from grpc import aio
+
+from colonnade.net import Exchange
+from colonnade.net import grpc as calls
+from colonnade.net.grpc import CallHead
+from colonnade.wire import openinference_pb2 as oip
+
+from .conftest import HOST, MUX, Running, Serve, Start, iris, until
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_server_sent_events_flush_at_once(running: Running, serve: Serve, http2: bool) -> None:
+    exchanges: list[Exchange] = []
+
+    def app(exchange: Exchange) -> None:
+        exchanges.append(exchange)
+        exchange.start(200, content_type=b"text/event-stream")
+        exchange.write(b"data: 0\n\n")
+
+    running.route(iris(await serve(app)))
+    async with httpx.AsyncClient(http1=not http2, http2=http2, trust_env=False) as client:
+        url = f"http://{running.host}:{running.port}/stream"
+        async with client.stream("GET", url, headers={"host": HOST}) as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            parts = answer.aiter_raw()
+            for i in range(4):
+                assert await anext(parts) == b"data: %d\n\n" % i  # the next is written only after this one was read
+                exchanges[0].write(b"data: %d\n\n" % (i + 1))
+            exchanges[0].finish()
+            assert [part async for part in parts] == [b"data: 4\n\n"]
+
+
+async def test_a_client_that_leaves_a_stream_ends_it(running: Running, serve: Serve) -> None:
+    left: list[bool] = []
+
+    def app(exchange: Exchange) -> None:
+        exchange.on_disconnect(lambda: left.append(True))
+        exchange.start(200, content_type=b"text/event-stream")
+        exchange.write(b"data: 0\n\n")
+
+    running.route(iris(await serve(app)))
+    async with httpx.AsyncClient(http1=False, http2=True, trust_env=False) as client:
+        url = f"http://{running.host}:{running.port}/stream"
+        async with client.stream("GET", url, headers={"host": HOST}) as answer:
+            await anext(answer.aiter_raw())
+    await until(lambda: left == [True])
+
+
+class Replica:
+    """A gRPC server on the socket of frames: one method of each form."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def __call__(self, exchange: Exchange) -> None:
+        if exchange.path == INFER.encode():
+            exchange.collect(lambda body: self._unary(exchange, body))
+            return
+        exchange.on_disconnect(self._left)
+        calls.stream(
+            exchange,
+            CallHead.read(exchange.headers),
+            1 << 20,
+            lambda message: (calls.start(exchange), calls.write(exchange, message.upper()))[0],
+            lambda: calls.finish(exchange),
+        )
+
+    def _unary(self, exchange: Exchange, body: bytes) -> None:
+        if b"refuse" in body:
+            exchange.reply(
+                200,
+                b"",
+                b"application/grpc",
+                trailers=[(b"grpc-status", b"3"), (b"grpc-message", b"bad"), (b"grpc-status-details-bin", b"CAM")],
+            )
+        else:
+            calls.reply(exchange, body[5:], [(b"seen", exchange.headers[b"x-forwarded-for"])])
+
+    def _left(self) -> None:
+        self.cancelled += 1
+
+
+@pytest.mark.parametrize("serve", [MUX], indirect=True)
+async def test_grpc_to_our_own_replica(start: Start, serve: Serve) -> None:
+    running = await start(grpc=True, grace=0.3)
+    replica = Replica()
+    running.route(iris(await serve(replica)))
+    async with aio.insecure_channel(running.gateway.http_addresses[0]) as channel:
+        infer = channel.unary_unary(INFER)
+        sent = [oip.ModelInferRequest(model_name="iris", id=str(i)).SerializeToString() for i in range(100)]
+        assert await asyncio.gather(*map(infer, sent)) == sent
+        large = oip.ModelInferRequest(model_name="iris", id="x" * 3_000_000).SerializeToString()
+        call = infer(large)
+        assert await call == large
+        assert ("seen", "127.0.0.1") in tuple(await call.trailing_metadata())
+        with pytest.raises(aio.AioRpcError) as caught:
+            await infer(oip.ModelInferRequest(model_name="iris", id="refuse").SerializeToString())
+        assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "bad")
+        assert ("grpc-status-details-bin", b"\x08\x03") in tuple(caught.value.trailing_metadata())
+    async with aio.insecure_channel(
+        running.gateway.http_addresses[0], options=[("grpc.default_authority", HOST)]
+    ) as channel:
+        stream = channel.stream_stream("/any.Service/Both")()
+        for word in (b"one", b"two"):
+            await stream.write(word)
+            assert await stream.read() == word.upper()
+        await stream.done_writing()
+        assert await stream.read() is aio.EOF
+        stream = channel.stream_stream("/any.Service/Both")()
+        await stream.write(b"x")
+        assert await stream.read() == b"X"
+        stream.cancel()
+        await until(lambda: replica.cancelled == 1)
+    numbers = await running.metrics()
+    labels = 'namespace="default",service="iris",protocol="grpc"'
+    assert numbers[f'colonnade_gateway_requests_total{{{labels},code="INVALID_ARGUMENT"}}'] == 1
+    assert numbers[f'colonnade_gateway_requests_total{{{labels},code="OK"}}'] == 102
+    assert numbers['colonnade_gateway_in_flight{protocol="grpc"}'] == 0
