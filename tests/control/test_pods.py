@@ -32,7 +32,9 @@ class House:
     def __init__(self, folder: Path, platform: LocalPlatform, **settings: Any) -> None:
         self.store = Store(folder / "db")
         self.platform = platform
-        self.pods = Pods(self.store, platform, Events(self.store), folder, DirectPorts(), folder / "compiled", **settings)
+        self.pods = Pods(
+            self.store, platform, Events(self.store), folder, DirectPorts(), folder / "compiled", **settings
+        )
 
     def create(self, code: str, **container: Any) -> None:
         container = {"name": "c", "command": ["python", "-c", code], **container}

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.podstatus import Waiting, is_ready, last_lines, pod_status, terminated
+from colonnade.control.podstatus import (
+    Compiled,
+    Waiting,
+    compiled_summary,
+    is_ready,
+    last_lines,
+    pod_status,
+    terminated,
+)
 from colonnade.platforms.base import ReplicaSpec, ReplicaState, Termination
 
 POD = {"metadata": {"name": "p", "namespace": "ns"}, "spec": {"containers": [{"name": "c"}]}}
@@ -73,3 +81,12 @@ def test_of_a_log_the_end_is_shown() -> None:
     assert last_lines(b"\n".join(b"%d" % n for n in range(100))).split("\n") == [str(n) for n in range(80, 100)]
     assert len(last_lines(b"x" * 9999)) == 2048
     assert last_lines(b"\xff\n\n") == "�"
+
+
+def test_what_became_of_the_compiled_form_is_a_condition() -> None:
+    converting, compiled = Compiled("converting", "the original serves"), Compiled("compiled", "9 µs a call")
+    first = pod_status(POD, state(ready=True), 0, None, "", 110.0, converting)
+    found = {each["type"]: each for each in first["conditions"]}["colonnade.dev/Compiled"]
+    assert (found["status"], found["reason"], found["message"]) == ("False", "Converting", "the original serves")
+    second = {**POD, "status": pod_status(POD, state(ready=True), 0, None, "", 120.0, compiled)}
+    assert (compiled_summary(second), compiled_summary(POD)) == ("9 µs a call", "")

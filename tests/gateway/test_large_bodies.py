@@ -11,7 +11,7 @@ import pytest
 
 from colonnade.gateway.forward import WHOLE_REQUEST
 from colonnade.net import Exchange
-from colonnade.net.mux.frames import SLOTS
+from colonnade.net.mux.frames import SLOT, SLOTS
 
 from .conftest import HOST, MUX, Running, Serve, iris, until
 
@@ -24,11 +24,13 @@ async def test_a_body_is_received_where_the_replica_reads_it(running: Running, s
     def app(exchange: Exchange) -> None:
         exchange.collect_view(lambda body: (seen.append(type(body)), exchange.reply(200, body))[1])
 
-    running.route(iris(await serve(app)))
-    for _ in range(4):
-        body = os.urandom(SIZE)
+    address = await serve(app)
+    running.route(iris(address))
+    for size in (SIZE, SIZE, SIZE, WHOLE_REQUEST + 1, SLOT):
+        body = os.urandom(size)
         assert (await running.fetch("POST", "/x", body)).body == body
-    assert seen[-1] is memoryview
+    if address.endswith(MUX):
+        assert seen[2:] == [memoryview] * 3
 
 
 async def test_the_memory_is_free_again_at_the_end_of_a_request(running: Running, serve: Serve) -> None:
@@ -92,7 +94,7 @@ async def test_a_body_goes_to_another_replica_if_the_first_is_gone(running: Runn
     writer.close()
 
 
-@pytest.mark.parametrize("size", [SIZE, WHOLE_REQUEST])
+@pytest.mark.parametrize("size", [SIZE, WHOLE_REQUEST, WHOLE_REQUEST + 1])
 async def test_a_client_that_leaves_in_the_middle_leaves_no_trace(running: Running, serve: Serve, size: int) -> None:
     running.route(iris(await serve(lambda exchange: exchange.collect(partial(exchange.reply, 200)))))
     for _ in range(2):

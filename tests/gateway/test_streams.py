@@ -1,5 +1,5 @@
-"""What flows: server-sent events reach the client as they are written, over each version of HTTP, and gRPC messages both
-ways over the socket to our own replicas."""
+"""What flows: server-sent events reach the client as they are written, over each version of HTTP, and messages of gRPC
+pass both ways over the socket to our own replicas."""
 
 from __future__ import annotations
 

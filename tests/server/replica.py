@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,7 +48,8 @@ class Replica:
         address = ("--http-port", "0") if tcp else ("--socket", self.socket)
         command = [sys.executable, *program, *address, "--grpc-socket", str(folder / "grpc"), *argv]
         with self.stderr.open("wb") as stderr:
-            self.process = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL)
+            env = {**os.environ, "XDG_CACHE_HOME": str(folder)}
+            self.process = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL, env=env)
         transport = httpx.HTTPTransport(uds=None if tcp else self.socket)
         self.http = httpx.Client(transport=transport, base_url="http://replica", timeout=DEADLINE)
         if tcp:

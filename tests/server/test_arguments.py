@@ -113,6 +113,7 @@ VALUES = {
     "--framework": "sklearn",
     "--protocol": "v1",
     "--execution": "thread",
+    "--compile": "off",
 }
 
 

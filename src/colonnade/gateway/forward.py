@@ -50,7 +50,7 @@ class Forward:
     # Defaults live in the class, so that a request pays only for what it uses.
     _body: Part | None = None
     _room: Room | None = None  # where a large body is, shared with a replica
-    _chosen: Replica | None = None  # that replica, until the body is sent
+    _chosen: Replica | None = None  # for the first attempt, if that was decided before the body came
     _streamed = False
     _body_ended = False
     _replay: list[bytes] | None = None
@@ -81,7 +81,7 @@ class Forward:
         length = exchange.length
         if exchange.received or (length is not None and length <= buffers.LARGE):
             exchange.collect(self._collected)
-        elif length is not None and length <= WHOLE_REQUEST:
+        elif length is not None and (self._shares(length) or length <= WHOLE_REQUEST):
             exchange.collect_into(self._allocate, self._collected)
         else:
             self._streamed = True
@@ -100,22 +100,22 @@ class Forward:
 
     # The request.
 
-    def _allocate(self, size: int) -> memoryview:
-        """Memory for a large body: that which is shared with a replica, so that nobody has to copy it."""
-        replica = self._way.balancer.pick(time.monotonic())
+    def _shares(self, size: int) -> bool:
+        """Whether there is memory for a large body that a replica shares, so that nobody has to copy it."""
+        self._chosen = replica = self._way.balancer.pick(time.monotonic())
         upstream = None if replica is None else self._way.upstream(replica)
-        if isinstance(upstream, MuxUpstream):
-            first = self._exchange.headers.get(b"inference-header-content-length", b"")
-            room = upstream.room(
-                size, int(first) if first.isdigit() else 0
-            )  # the first tensor behind the JSON is aligned
-            if room is not None:
-                self._room = room
-                self._chosen = replica
-                return room.view
-        return buffers.take(size)
+        if not isinstance(upstream, MuxUpstream):
+            return False
+        first = self._exchange.headers.get(b"inference-header-content-length", b"")  # a tensor begins behind the JSON
+        self._room = upstream.room(size, int(first) if first.isdigit() else 0)
+        return self._room is not None
+
+    def _allocate(self, size: int) -> memoryview:
+        return buffers.take(size) if self._room is None else self._room.view
 
     def _collected(self, body: Part) -> None:
+        if self._room is not None and self._room.view is not body:  # it came before there was a place for it
+            self._room = None
         self._body = body
         self._send()
 

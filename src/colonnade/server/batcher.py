@@ -192,7 +192,7 @@ class Batcher:
         now, deadline = monotonic(), call.deadline
         admission = self._admission
         if self._threaded or deadline is not None:  # what runs on the loop is gone at the end of each turn
-            refusal = admission.refuse(now, size, deadline)
+            refusal = admission.refuse(now, size, deadline, known=gain.settled)
             if refusal is not None:
                 raise refusal
             if deadline is not None:

@@ -71,14 +71,14 @@ class Compiling:
         status: what serves, and why.
     """
 
-    def __init__(self, mode: Mode, folder: Path, report_file: Path | None = None) -> None:
-        """`folder` keeps conversions; `report_file` gets the status, for who started this process."""
+    def __init__(self, mode: Mode, folder: Path, report_file: Path | None, loop: asyncio.AbstractEventLoop) -> None:
+        """`folder` keeps conversions; `report_file` gets the status, for who started this process; `loop` converts."""
         self._mode = mode
         self._store = Store(folder)
         self._report_file = report_file
         self._wanted: asyncio.Queue[job.Job] = asyncio.Queue()
         self._waiting: set[str] = set()  # keys of jobs that are not done
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self.status = Status(mode, State.ORIGINAL, "not compiled: nothing is loaded")
 
     def load(self, runtime: str, name: str, path: Path, options: LoadOptions) -> Model:

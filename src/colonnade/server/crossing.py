@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -56,14 +57,14 @@ class Channel:
         self._socket = end
         self._first = bytearray(_FIRST_READ)
 
-    def send(self, value: Any) -> None:
-        """Writes a value: what JSON has, bytes, arrays, data frames, requests and answers of the protocol.
+    def send(self, values: Sequence[Any]) -> None:
+        """Writes values: what JSON has, bytes, arrays, data frames; requests and answers of the protocol as a whole.
 
         Raises:
-            Unsendable: it holds something else.
+            Unsendable: one holds something else; nothing is written.
             OSError: the other end is gone.
         """
-        parts = _packed(value)
+        parts = _packed(values)
         while parts:
             sent = self._socket.sendmsg(parts[:_MOST_PARTS])
             while parts and sent >= parts[0].nbytes:
@@ -71,8 +72,8 @@ class Channel:
             if sent:
                 parts[0] = parts[0][sent:]
 
-    def receive(self) -> Any:
-        """Reads a value.
+    def receive(self) -> list[Any]:
+        """Reads what one `send` of the other end wrote.
 
         Raises:
             EOFError: the other end is gone.
@@ -108,7 +109,7 @@ class Channel:
         return count
 
 
-def _packed(value: Any) -> list[memoryview]:
+def _packed(values: Sequence[Any]) -> list[memoryview]:
     """The parts of a message, in order."""
     data: list[memoryview] = []
     size = 0
@@ -150,7 +151,7 @@ def _packed(value: Any) -> list[memoryview]:
 
     encode = msgspec.msgpack.Encoder(enc_hook=extend).encode
     try:
-        text = encode([tagged(item) for item in value])
+        text = encode([tagged(value) for value in values])
     except Unsendable:
         raise
     except (OverflowError, TypeError, ValueError, RecursionError) as error:  # a number of over 64 bits, odd keys
@@ -159,7 +160,7 @@ def _packed(value: Any) -> list[memoryview]:
     return [memoryview(head + text), *data]
 
 
-def _unpacked(text: np.ndarray, data: np.ndarray) -> Any:
+def _unpacked(text: np.ndarray, data: np.ndarray) -> list[Any]:
     def array(described: _Array) -> Any:
         dtype = np.dtype(described.dtype)
         size = math.prod(described.shape) * dtype.itemsize
@@ -185,7 +186,8 @@ def _unpacked(text: np.ndarray, data: np.ndarray) -> Any:
 
     requests = msgspec.msgpack.Decoder(InferRequest, dec_hook=_as_it_is, ext_hook=extend)
     responses = msgspec.msgpack.Decoder(InferResponse, dec_hook=_as_it_is, ext_hook=extend)
-    return msgspec.msgpack.Decoder(ext_hook=extend).decode(text.data)
+    values: list[Any] = msgspec.msgpack.Decoder(ext_hook=extend).decode(text.data)
+    return values
 
 
 def _as_it_is(_: type, value: Any) -> Any:

@@ -17,6 +17,7 @@ from colonnade.server import arguments as command_line
 from colonnade.server import loading, modelprocess, process
 from colonnade.server.arguments import Arguments
 from colonnade.server.compiling import Compiling, own_folder
+from colonnade.server.compiling import Mode as Compile
 from colonnade.server.execution import Mode
 from colonnade.server.isolated import isolated
 from colonnade.server.repository import Loader
@@ -27,8 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = command_line.parse(sys.argv[1:] if argv is None else argv)
 
     def start(loop: asyncio.AbstractEventLoop) -> tuple[Loader, Compiling]:
+        mode = arguments.compile
+        if mode is Compile.AUTO and arguments.policy.mode is Mode.PROCESS:
+            mode = Compile.OFF  # nobody converts beside a model in a process of its own
         folder = arguments.compile_cache or own_folder(os.environ)
-        compiling = Compiling(arguments.compile, folder, arguments.compile_report)
+        compiling = Compiling(mode, folder, arguments.compile_report, loop)
         return loading.from_artefact(arguments, loop, compiling), compiling
 
     _run(arguments, start)

@@ -87,13 +87,15 @@ class Admission:
             return ahead
         return ahead + max(0.0, self._last_start + self._each * self._last_requests - self._now)
 
-    def refuse(self, now: float, size: int, deadline: float | None) -> Error | None:
+    def refuse(self, now: float, size: int, deadline: float | None, *, known: bool = True) -> Error | None:
         """Why a request may not enter, or None if it may.
 
         Args:
             now: the time.
             size: bytes of its body.
             deadline: when its caller stops waiting, if that is known.
+            known: the waits of now tell those of later. False while it is still being found out how many requests
+                share a run: the first ones are slow, and only count and bytes bound the queue.
         """
         if not self.queued and deadline is None:
             self._above_since = None
@@ -108,6 +110,8 @@ class Admission:
                 f"{self.queued_bytes} bytes of requests wait for this model already; {size} more would pass "
                 f"{self._max_bytes} (--max-queue-bytes)"
             )
+        if not known:
+            return None
         wait = self.estimated_wait
         # An idle model takes any work: else an estimate that is too high would never be corrected.
         if deadline is not None and (self._runs or self.queued) and now + wait + self._run > deadline:

@@ -26,7 +26,7 @@ from colonnade.wire.tensors import DTYPES
 
 LARGE = 4096  # bytes of JSON from which this is quicker than typed decoding
 
-_FORMS: dict[str, tuple[Literal["d", "i", "u"], np.dtype[Any]]] = {  # kind of dtype: simdjson's name for its widest, and that
+_FORMS: dict[str, tuple[Literal["d", "i", "u"], np.dtype[Any]]] = {  # by kind of dtype: the widest of it
     "f": ("d", np.dtype("<f8")),
     "i": ("i", np.dtype("<i8")),
     "u": ("u", np.dtype("<u8")),

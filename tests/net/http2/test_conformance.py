@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hyperframe.frame import (
     ContinuationFrame,
+    DataFrame,
     Frame,
     HeadersFrame,
     PingFrame,
@@ -204,6 +205,30 @@ async def test_what_is_allowed(serve2: Serve, connect: Connect, case: str) -> No
     assert head[b":status"] == b"200"
 
 
+async def test_a_window_before_the_body(serve2: Serve, connect: Connect) -> None:
+    """As gRPC's library sends it: what it allows counts, and what is not allowed is refused."""
+    client = await connect(await serve2(echo), {SettingsFrame.INITIAL_WINDOW_SIZE: 3})
+    allowed = WindowUpdateFrame(1, window_increment=2)
+    client.send(client.headers(1, POST, False), allowed, client.data(1, b"hello!"))
+    part = await client.until(DataFrame)
+    assert part.data == b"hello"
+    client.send(WindowUpdateFrame(1, window_increment=1))
+    assert (await client.until(DataFrame)).data == b"!"
+
+
+@pytest.mark.parametrize(("increment", "code"), [(0, PROTOCOL_ERROR), (2**31 - 1, FLOW_CONTROL_ERROR)])
+async def test_a_window_before_the_body_that_is_not_allowed(
+    serve2: Serve, connect: Connect, increment: int, code: int
+) -> None:
+    client = await connect(await serve2(echo))
+    client.send(client.headers(1, POST, False))
+    raw(8, 0, 1, increment.to_bytes(4, "big"))(client)
+    client.send(client.data(1, b"x"))
+    reset = await client.until(RstStreamFrame)
+    assert (reset.stream_id, reset.error_code) == (1, code)
+    assert await client.alive()
+
+
 async def test_padding_priority_and_continuation(serve2: Serve, connect: Connect) -> None:
     client = await connect(await serve2(echo))
     block = client.encoder.encode([*POST, ("x-long", "v" * 300)])
@@ -261,8 +286,10 @@ async def test_bounds_of_a_head(serve2: Serve, connect: Connect) -> None:
         client.headers(9, POST, False),
         client.data(9, b"x" * 60, False),
         client.data(9, b"x" * 60, False),
+        client.headers(11, POST, False),
+        client.data(11, b"x" * 101),
     )
-    for stream, status in ((1, b"431"), (3, b"431"), (5, b"414"), (7, b"413"), (9, b"413")):
+    for stream, status in ((1, b"431"), (3, b"431"), (5, b"414"), (7, b"413"), (9, b"413"), (11, b"413")):
         head, body, _ = await client.answer(stream)
         assert head[b":status"] == status, stream
         assert b"error" in body

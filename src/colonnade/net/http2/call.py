@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from colonnade.errors import Error
 from colonnade.net.call import Receiver
-from colonnade.net.http2.endpoint import Stream
+from colonnade.net.http2.writing import Stream
 
 if TYPE_CHECKING:
     from colonnade.net.http2.client import Http2Client

@@ -11,10 +11,11 @@ from colonnade.errors import BadUpstream, Error, Unavailable
 from colonnade.net.head import Header
 from colonnade.net.http2 import frames
 from colonnade.net.http2.call import Http2Call
-from colonnade.net.http2.endpoint import CONNECTION_WINDOW, MAX_FRAME, STREAM_WINDOW, Endpoint
+from colonnade.net.http2.endpoint import CONNECTION_WINDOW, MAX_FRAME, Endpoint
 from colonnade.net.http2.fields import BlockReader
 from colonnade.net.http2.frames import END_STREAM, Fault, StreamFault
 from colonnade.net.http2.request import Malformed, check_fields
+from colonnade.net.http2.writing import STREAM_WINDOW
 
 if TYPE_CHECKING:
     from colonnade.net.http2.upstream import Http2Upstream

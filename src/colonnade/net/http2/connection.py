@@ -17,11 +17,12 @@ from colonnade.net.head import Header
 from colonnade.net.head_parse import Refusal, RequestHead
 from colonnade.net.http2 import frames
 from colonnade.net.http2.budget import Budget
-from colonnade.net.http2.endpoint import CONNECTION_WINDOW, MAX_FRAME, STREAM_WINDOW, Endpoint
+from colonnade.net.http2.endpoint import CONNECTION_WINDOW, MAX_FRAME, Endpoint
 from colonnade.net.http2.fields import BlockReader, BlockWriter
-from colonnade.net.http2.frames import LARGEST_STREAM, Fault, StreamFault
+from colonnade.net.http2.frames import LARGEST_STREAM, LARGEST_WINDOW, Fault, StreamFault
 from colonnade.net.http2.request import Malformed, check_fields, request_head
 from colonnade.net.http2.stream import StreamExchange
+from colonnade.net.http2.writing import STREAM_WINDOW
 from colonnade.wire import failures
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ MAX_STREAMS = 1024  # at one time on one connection
 _MAX_HEADS = 1024  # remembered by one server
 _RESET_BURST, _RESET_RATE = 1000, 1000.0  # streams that a client may give up; a deadline is a reason for many
 _RECENTLY_RESET = 256  # streams whose frames may still be on their way
+
+_WHOLE = b"\x00\x01"  # DATA with END_STREAM and no padding
+_WINDOW_UPDATE = b"\x00\x00\x04\x08\x00"
 
 _REFUSED = RequestHead(b"GET", b"/", b"/", b"", {}, [], True, False, None, False)
 
@@ -68,6 +72,7 @@ class Http2Connection(Endpoint):
         super().__init__()
         self._server = server
         self._limits = server.limits
+        self._largest_known = min(MAX_FRAME, server.limits.body_bytes)  # a body that may be taken with its head
         self.blocks = shared.blocks
         self._heads = shared.heads
         self._reader: BlockReader[RequestHead] = BlockReader(2 * server.limits.header_bytes)
@@ -239,19 +244,13 @@ class Http2Connection(Endpoint):
         if len(self._streams) >= MAX_STREAMS:
             raise StreamFault(stream, frames.REFUSED_STREAM, f"more than {MAX_STREAMS} streams")
         body: bytes | None = b"" if ended else None
+        window = 0
         if not ended:
-            end = at + 9 + int.from_bytes(data[at : at + 3], "big")
-            if (
-                at + 9 <= len(data) >= end
-                and data[at + 3 : at + 5] == b"\x00\x01"  # DATA, END_STREAM and no padding
-                and data[at + 5 : at + 9] == stream.to_bytes(4, "big")
-                and end - at <= STREAM_WINDOW
-                and (head.length is None or head.length == end - at - 9)
-            ):
-                body = data[at + 9 : end]
-                self._count_data(end - at - 9, True)
-                at = end
+            found = self._look_ahead(stream, head.length, data, at)
+            if found is not None:
+                body, window, at = found
         exchange = StreamExchange(self, head, stream, body)
+        exchange.window += window
         self._streams[stream] = exchange
         self._server.active += 1
         self.begun = self.seen
@@ -318,6 +317,27 @@ class Http2Connection(Endpoint):
             exchange.leave()
 
     # Inside.
+
+    def _look_ahead(self, stream: int, length: int | None, data: bytes, at: int) -> tuple[bytes, int, int] | None:
+        """The whole body of a request, if the frames at `at` are that, with what the client adds to its window before
+        it, as gRPC's library does, and where they end."""
+        name = stream.to_bytes(4, "big")
+        window = 0
+        begin = at + 9
+        if data[at : at + 5] == _WINDOW_UPDATE and data[at + 5 : begin] == name:
+            window = int.from_bytes(data[begin : at + 13], "big")
+            if not 0 < window <= LARGEST_WINDOW - self.initial_window:
+                return None  # to be refused by the book
+            at += 13
+            begin = at + 9
+        if data[at + 3 : at + 5] != _WHOLE or data[at + 5 : begin] != name:
+            return None
+        end = begin + int.from_bytes(data[at : at + 3], "big")
+        size = end - begin
+        if end > len(data) or size > self._largest_known or (length is not None and length != size):
+            return None
+        self._count_data(size, True)
+        return data[begin:end], window, end
 
     def _read_head(self, block: bytes, ended: bool) -> RequestHead:
         """The head in a block; one that was read before on any connection is the same object, with its memo."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from colonnade.net.exchange import Exchange
 from colonnade.net.head import BODILESS, Body, Header, Part, ReadyHead
 from colonnade.net.head_parse import RequestHead
-from colonnade.net.http2.endpoint import Stream
 from colonnade.net.http2.fields import fields, literal, status
 from colonnade.net.http2.frames import END_STREAM, INTERNAL_ERROR, SMALLEST_MAX_FRAME, header_frames
+from colonnade.net.http2.writing import Stream
 
 if TYPE_CHECKING:
     from colonnade.net.http2.connection import Http2Connection

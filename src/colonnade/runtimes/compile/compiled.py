@@ -74,7 +74,8 @@ class CompiledModel(Model):
 
     def example(self) -> InferRequest:
         """Rows of numbers that a graph answers."""
-        return tables.example(self.name, self._width, next(iter(self._forms)))
+        dtype = np.dtype(np.float32)
+        return tables.example(self.name, self._width, dtype if dtype in self._forms else np.float64)
 
     def _by_original(self, table: np.ndarray | pandas.DataFrame) -> Any:
         require_thread()

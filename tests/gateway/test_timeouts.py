@@ -1,0 +1,59 @@
+"""One timer for all requests: each ends at its own deadline, and those that ended before are left alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+from colonnade.gateway.timeouts import SLOT, Timeouts
+
+from .conftest import until
+
+
+async def test_each_ends_at_its_own_deadline_in_order() -> None:
+    expired: list[str] = []
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    at: dict[str, float] = {}
+
+    def note(item: str) -> None:
+        expired.append(item)
+        at[item] = loop.time() - begun
+
+    timeouts: Timeouts[str] = Timeouts(note)
+    after = {"last": 0.15, "first": 0.03, "second": 0.09, "gone": 0.06}
+    slots = {name: timeouts.add(name, begun + seconds) for name, seconds in after.items()}
+    timeouts.remove("gone", slots["gone"])
+    await until(lambda: len(expired) == 3)
+    assert expired == ["first", "second", "last"]
+    assert all(at[name] >= after[name] for name in expired)
+
+
+async def test_what_is_removed_is_forgotten_and_what_comes_later_is_watched() -> None:
+    expired: list[int] = []
+    timeouts: Timeouts[int] = Timeouts(expired.append)
+    loop = asyncio.get_running_loop()
+    for number in range(1000):
+        timeouts.remove(number, timeouts.add(number, loop.time() + 2 * SLOT))
+    timeouts.add(1000, loop.time() + 2 * SLOT)
+    await until(lambda: bool(expired))
+    timeouts.add(1001, loop.time())
+    await until(lambda: len(expired) == 2)
+    assert expired == [1000, 1001]
+
+
+async def test_one_that_fails_keeps_no_other_from_its_end() -> None:
+    expired: list[int] = []
+    errors: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+
+    def fail(number: int) -> None:
+        expired.append(number)
+        if number == 0:
+            raise RuntimeError("once")
+
+    timeouts: Timeouts[int] = Timeouts(fail)
+    for number in range(2):
+        timeouts.add(number, loop.time() + number * 2 * SLOT)
+    await until(lambda: expired == [0, 1])
+    assert len(errors) == 1
