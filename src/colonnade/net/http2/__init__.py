@@ -3,9 +3,8 @@
 It exists because gRPC is spoken over it, and because the libraries that speak it cost five to ten times what a small
 inference costs. Frames are read and written by hand, header blocks by `hpack`, each distinct block once. A stream is an
 `Exchange`, so an application cannot tell which version of HTTP it answers. Start reading at `frames.py` (what is on the
-wire), then `endpoint.py` and
-`writing.py` (what both ends share), `connection.py` and `stream.py` (the server), `upstream.py` (the
-client).
+wire), then `endpoint.py` and `writing.py` (what both ends share), `connection.py` and `stream.py` (the server), and
+`upstream.py` (the client).
 """
 
 from colonnade.net.http2.call import Http2Call

@@ -1,8 +1,8 @@
 """One end of an HTTP/2 connection: what server and client share.
 
-Frames in, in whatever pieces they come, settings, pings and the peer's windows; what goes out is in `writing`. What a peer
-can make this end hold is bounded: one frame, one header block, what the windows allow of each stream, and a budget for
-messages that cost it nothing.
+Frames in, in whatever pieces they come, settings, pings and the peer's windows; what goes out is in `writing`. What a
+peer can make this end hold is bounded: one frame, one header block, what the windows allow of each stream, and a budget
+for messages that cost it nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import cast
 
@@ -137,10 +137,10 @@ class Endpoint(FrameWriter):
     def eof_received(self) -> bool:
         return False
 
-    def guarded(self, callback: object) -> None:
+    def guarded(self, callback: Callable[[], object]) -> None:
         """Run an application's callback that nobody up the stack could answer for."""
         try:
-            callback()  # type: ignore[operator]
+            callback()
         except Exception:
             logger.exception("a callback of the application failed")
 

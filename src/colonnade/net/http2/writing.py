@@ -1,7 +1,7 @@
 """The writing half of a connection: frames that leave together, and bodies that wait for their windows.
 
-All frames that one turn of the event loop makes leave in one write. A body goes out as far as the peer's windows and the
-transport allow; the rest waits with its stream, and the streams take turns.
+All frames that one turn of the event loop makes leave in one write. A body goes out as far as the peer's windows and
+the transport allow; the rest waits with its stream, and the streams take turns.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from time import monotonic
 
+from colonnade.net.head import Part
 from colonnade.net.http2 import frames
 from colonnade.net.http2.frames import END_STREAM
 from colonnade.net.outgoing import Outgoing
