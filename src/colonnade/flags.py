@@ -77,7 +77,9 @@ FLAGS: Mapping[str, Flag] = {
     "--grpc-socket": Flag(Effect.PLACED, _ADDRESS),
     "--direct-port": Flag(Effect.PLACED, "the annotation colonnade.dev/direct gives a service its port"),
     "--termination-file": Flag(Effect.PLACED, "each replica has a file of its own"),
-    "--workers": Flag(Effect.NONE, "one process per replica; raise minReplicas, or --instances with --execution process"),
+    "--workers": Flag(
+        Effect.NONE, "one process per replica; raise minReplicas, or --instances with --execution process"
+    ),
     "--max-threads": Flag(Effect.NONE, "gRPC needs no threads"),
     "--max-asyncio-workers": Flag(Effect.NONE, "each instance of a model has one worker thread"),
     "--enable-docs-url": Flag(Effect.NONE, "there is no page of documentation on a replica"),

@@ -46,7 +46,9 @@ def test_an_estimator_of_numbers_has_rows(tmp_path: Path) -> None:
 
 
 def test_an_estimator_of_text_or_of_columns_by_name_has_none(tmp_path: Path) -> None:
-    joblib.dump(make_pipeline(CountVectorizer(), MultinomialNB()).fit(["one two", "two three"], [0, 1]), tmp_path / "a.joblib")
+    joblib.dump(
+        make_pipeline(CountVectorizer(), MultinomialNB()).fit(["one two", "two three"], [0, 1]), tmp_path / "a.joblib"
+    )
     assert loaded("sklearn", tmp_path / "a.joblib").example() is None
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcd"))

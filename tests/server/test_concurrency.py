@@ -140,7 +140,7 @@ async def test_a_full_queue_answers_429_at_once(replica: Replica, tmp_path: Path
         refused = await client.post("/v1/models/m:predict", content=gate.body)
         assert refused.status_code == 429
         assert refused.headers["retry-after"] == "1"
-        assert "2 requests wait for model m" in refused.json()["error"]
+        assert "2 requests wait for this model" in refused.json()["error"]
         gate.open()
         assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 3
     assert gate.begun == 3

@@ -41,6 +41,8 @@ def test_an_idle_model_takes_everything() -> None:
 )
 def test_count_and_bytes_are_bounded(requests: int, size: int, one_more: int, text: str) -> None:
     made = Admission(2, 1000, TARGET, INTERVAL)
+    made.enqueued(0)
+    made.started(0.0, 0.0, 1, 0)
     for _ in range(requests):
         assert made.refuse(0.0, size, None) is None
         made.enqueued(size)

@@ -136,9 +136,7 @@ class ComponentExtension(PodSpec, frozen=True):
     logger: Annotated[Logger | None, field_doc("Payload logging.", CLUSTER_ONLY, f"payload logging is {NOT_RUN}")] = (
         None
     )
-    batcher: Annotated[
-        Batcher | None, field_doc("Request batching.", rule=served.batcher)
-    ] = None
+    batcher: Annotated[Batcher | None, field_doc("Request batching.", rule=served.batcher)] = None
     labels: Annotated[dict[str, str] | None, field_doc("Labels of the replicas.", RUNS)] = None
     annotations: Annotated[dict[str, str] | None, field_doc("Annotations of the replicas.", RUNS)] = None
     deployment_strategy: Annotated[

@@ -1,6 +1,6 @@
 """One worker thread with the queue before it: where a model's blocking code runs.
 
-The queue lives on the event loop. What has gathered when the thread is free goes over as one hand-over,
+The queue lives on the event loop. What has gathered when the thread is free goes over as one hand-over if it is quick,
 and results come back coalesced into one wake-up of the loop, so that the cost of crossing threads is shared by all
 requests of a turn. No future and no lock is made per request. `batcher` stands in this queue with one work for all the
 requests that wait for a shared call, and decides what it holds when its turn has come.
@@ -25,6 +25,8 @@ from colonnade.server.overload import Admission
 Done = Callable[[Any, Exception | None], None]
 Quick = Callable[[], bool]
 T = TypeVar("T")
+
+_WORTH_A_HOP = 0.001  # seconds of a call; longer ones go to the thread one by one, so that what waits is seen to wait
 
 EXPIRED = "The request's deadline passed while it waited for its model; nothing was executed."
 
@@ -80,6 +82,7 @@ class Lane:
         self._admission = admission
         self._counted = 0  # requests that the thread runs
         self._handed_at = 0.0
+        self._each = _WORTH_A_HOP  # seconds that a request took the thread at last
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Work] = deque()
         self._busy = False
@@ -172,7 +175,7 @@ class Lane:
                 else:
                     self._busy = True
                     handed = [queue.popleft()]
-                    while queue:
+                    while queue and self._each < _WORTH_A_HOP:
                         work = queue.popleft()
                         if not work.dropped:
                             if work.quick is not None:
@@ -202,6 +205,7 @@ class Lane:
         if self._counted:
             now = monotonic()
             self._admission.finished(now, self._counted, now - self._handed_at, self._counted)
+            self._each = (now - self._handed_at) / self._counted
             self._counted = 0
 
     def _schedule(self) -> None:

@@ -58,9 +58,7 @@ def serve(model: Model | type[Model], argv: Sequence[str] | None = None) -> None
     _run(arguments, lambda loop: (loading.from_code(model, arguments, loop), None))
 
 
-def _run(
-    arguments: Arguments, start: Callable[[asyncio.AbstractEventLoop], tuple[Loader, Compiling | None]]
-) -> None:
+def _run(arguments: Arguments, start: Callable[[asyncio.AbstractEventLoop], tuple[Loader, Compiling | None]]) -> None:
     async def run() -> process.Outcome:
         if arguments.policy.mode is Mode.PROCESS:
             return await process.run(arguments, isolated(arguments.model_name))

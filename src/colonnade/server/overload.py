@@ -103,7 +103,7 @@ class Admission:
         self._now = now
         if deadline is not None and deadline <= now:
             return DeadlineExceeded("The request's deadline had passed when it arrived; nothing was executed.")
-        if self.queued >= self._max_requests:
+        if self.queued - (not self._runs) >= self._max_requests:  # the first one is about to run
             return self._overloaded(f"{self._max_requests} requests wait for this model already (--max-queue)")
         if self.queued and self.queued_bytes + size > self._max_bytes:
             return self._overloaded(

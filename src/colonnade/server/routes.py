@@ -110,7 +110,7 @@ class Router:
             answers.refuse(exchange, error)
 
     def _call(self, exchange: Exchange) -> None:
-        """Takes a gRPC call. What it needs is imported with the first one: a start without gRPC need not wait for it."""
+        """Takes a gRPC call. What it needs is imported with the first one: no start without gRPC waits for it."""
         if not exchange.takes_trailers:
             raise UnsupportedMediaType("gRPC needs HTTP/2; this request came over HTTP/1.")
         if self._grpc is None:
