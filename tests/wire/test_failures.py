@@ -27,6 +27,7 @@ CODES = [
     (errors.Overloaded("x"), 429, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.InferenceError("x"), 500, grpc.StatusCode.INTERNAL),
     (errors.LoadFailed("x"), 500, grpc.StatusCode.INTERNAL),
+    (errors.ProcessLost("x"), 500, grpc.StatusCode.INTERNAL),
     (errors.NotImplementedByModel("x"), 501, grpc.StatusCode.UNIMPLEMENTED),
     (errors.BadUpstream("x"), 502, grpc.StatusCode.UNAVAILABLE),
     (errors.ModelNotReady("nr"), 503, grpc.StatusCode.UNAVAILABLE),

@@ -22,7 +22,7 @@ from colonnade import defaults
 from colonnade.errors import InvalidInput
 from colonnade.gateway.process import Gateway, Settings
 from colonnade.net import Address, tls
-from colonnade.observe import logs
+from colonnade.observe import logs, memory
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +122,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.drain)
     await gateway.start()
+    memory.settle()
     log.info("the gateway is ready", extra={"http": gateway.http_addresses, "grpc": gateway.grpc_address})
     await gateway.ended()
     log.info("the gateway has ended")

@@ -116,7 +116,9 @@ class HttpCall(Call):
     def _start(self, body: Body) -> None:
         try:
             self.execution = self.hosted.serving(self._version)
-            self.ticket = self.start(body)
+            ticket = self.start(body)
+            if ticket is not self:  # or each request would be a cycle, which only the collector frees
+                self.ticket = ticket
         except Exception as error:
             self.fail(error)
 
@@ -182,6 +184,7 @@ class HttpCall(Call):
         """Counts the request as done."""
         if self._open:
             self._open = False
+            self.ticket = None
             self._traffic.end(code)
 
     def _reply(
@@ -193,9 +196,9 @@ class HttpCall(Call):
 
     def _leave(self) -> None:
         """The client is gone: nobody waits for the result any more."""
+        ticket = self.ticket or self
         self.close(CLIENT_LEFT)
-        if self.ticket is not None:
-            self.ticket.cancel()
+        ticket.cancel()
 
     def _off_loop(self, work: Callable[[], Body], then: Callable[[Any], None]) -> None:
         def done(future: asyncio.Future[Body]) -> None:

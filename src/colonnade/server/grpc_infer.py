@@ -131,12 +131,12 @@ class GrpcInferCall(HttpCall):
         self.close(Code.OK.name)
 
     def _leave(self) -> None:
+        ticket = self.ticket or self
         self.close(Code.CANCELLED.name)
-        if self.ticket is not None:
-            self.ticket.cancel()
+        ticket.cancel()
 
     def _expire(self) -> None:
         self._timer = None
+        ticket = self.ticket or self
         self.fail(DeadlineExceeded(f"No answer within the call's deadline of {self._head.timeout:g} s."))
-        if self.ticket is not None:
-            self.ticket.cancel()
+        ticket.cancel()
