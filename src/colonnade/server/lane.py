@@ -27,6 +27,7 @@ Quick = Callable[[], bool]
 T = TypeVar("T")
 
 _WORTH_A_HOP = 0.001  # seconds of a call; longer ones go to the thread one by one, so that what waits is seen to wait
+_ENOUGH = 3  # runs before waits are estimated: the first ones are slow
 
 EXPIRED = "The request's deadline passed while it waited for its model; nothing was executed."
 
@@ -82,6 +83,7 @@ class Lane:
         self._admission = admission
         self._counted = 0  # requests that the thread runs
         self._handed_at = 0.0
+        self._ran = 0
         self._each = _WORTH_A_HOP  # seconds that a request took the thread at last
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Work] = deque()
@@ -113,7 +115,7 @@ class Lane:
             DeadlineExceeded: it comes too late.
         """
         now = monotonic()
-        refusal = self._admission.refuse(now, size, deadline)
+        refusal = self._admission.refuse(now, size, deadline, known=self._ran >= _ENOUGH)
         if refusal is not None:
             raise refusal
         self._admission.enqueued(size)
@@ -206,6 +208,7 @@ class Lane:
             now = monotonic()
             self._admission.finished(now, self._counted, now - self._handed_at, self._counted)
             self._each = (now - self._handed_at) / self._counted
+            self._ran += 1
             self._counted = 0
 
     def _schedule(self) -> None:

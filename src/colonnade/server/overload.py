@@ -25,6 +25,7 @@ from colonnade.errors import DeadlineExceeded, Error, Overloaded
 BURST = 2.0  # targets: the longest estimated wait, even for a moment
 RUNS = 4.0  # runs of a slow model that may always wait
 _GAIN = 0.25  # weight of the newest sample in an estimate
+_STEP = 5.0  # a sample counts as no more than so many times the estimate
 
 
 class Admission:
@@ -178,7 +179,9 @@ class Admission:
             self._learn(seconds / requests)
 
     def _learn(self, each: float) -> None:
-        self._each = each if not self._each else self._each + _GAIN * (each - self._each)
+        """Moves the estimate; one sample at most doubles it, as the machine may have done something else for once."""
+        known = self._each
+        self._each = known + _GAIN * (min(each, _STEP * known) - known) if known else each
 
     def _overloaded(self, why: str) -> Overloaded:
         """The refusal, with the time after which the queue will have drained to its target."""
