@@ -14,6 +14,7 @@ import click
 
 from colonnade import defaults
 from colonnade.cli.main import COMMANDS, main
+from colonnade.control import direct, revisions, status
 from colonnade.resources import kinds, meta
 from colonnade.resources.shape import Entries, Free, Listing, Record, Shape, shape_of
 
@@ -110,11 +111,20 @@ def limits() -> str:
         "|---|---|---|",
     ]
     for line in (SOURCE / "defaults.py").read_text().splitlines():
-        if found := re.match(r"([A-Z_]+) = [^#]*(?:# (.*))?$", line):
+        if found := re.match(r"([A-Z][A-Z0-9_]*) = [^#]*(?:# (.*))?$", line):
             lines.append(f"| `{found[1]}` | {getattr(defaults, found[1])} | {found[2] or ''} |")
     lines += ["", "## Annotations of an InferenceService", "", "| annotation | |", "|---|---|"]
     lines += [f"| `{name}` | {note} |" for name, note in meta.own_annotations().items()]
+    lines += ["", "## Annotations of its status", "", "| annotation | |", "|---|---|"]
+    lines += [f"| `{name}` | {note} |" for name, note in STATUS_ANNOTATIONS.items()]
     return "\n".join([*lines, "", *FILES]) + "\n"
+
+
+STATUS_ANNOTATIONS = {
+    revisions.REVISION_ANNOTATION: "number and digest of the revision that the service is at",
+    direct.URL_ANNOTATION: f"where a service with `{defaults.DIRECT}` is reached past the gateway, on loopback",
+    status.COMPILED_ANNOTATION: "whether the model is served by a compiled form, in one line, or why it is not",
+}
 
 
 FILES = [

@@ -25,6 +25,17 @@ DISCARD_TIMEOUT = 2.0  # how long such a client may go on sending before it is c
 DRAIN_LINGER = 0.5  # a stop leaves unused connections open for so long, for requests that are on their way
 IDLE_TIMEOUT = 75.0  # a connection without a request is closed
 CONNECT_TIMEOUT = 5.0
+MAX_HTTP2_STREAMS = 1024  # requests under way on one HTTP/2 connection; more are refused unexecuted
+KEPT_BUFFER_BYTES = 32 * MIB  # of buffers for large bodies that a process keeps to use them again
+
+# Between the gateway and a replica.
+WHOLE_REQUEST = 1 * MIB  # a body announced up to here is collected and sent in one write
+WHOLE_ANSWER = 64 << 10  # likewise an answer
+REPLAY = 1 * MIB  # bytes of a streamed body kept to send them again
+MUX_SLOT = 2 * MIB  # memory that a gateway process shares with a replica, for one body; larger ones go in parts
+MUX_SLOTS = 64  # of these per connection, half of them for requests; memory that was never filled costs nothing
+MAX_MUX_STREAMS = 1 << 16  # requests of one such connection that may be under way
+MAX_MUX_UNREAD = 16 * MIB  # bytes that a replica has not read of it; then it gets no new request
 
 # What the gateway does for a service whose replicas fail or are flooded.
 MAX_GATEWAY_WORKERS = 64  # processes of the gateway

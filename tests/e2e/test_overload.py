@@ -75,7 +75,8 @@ def flood(product: Product, requests: int, **headers: str) -> list[httpx.Respons
 
 
 def test_what_cannot_be_served_in_time_is_refused_with_a_time_to_come_again(platform: Product) -> None:
-    assert httpx.post(url(platform, "slow"), json=BODY).status_code == 200  # its time is known now
+    for _ in range(3):  # its time is known then
+        assert httpx.post(url(platform, "slow"), json=BODY).status_code == 200
     live = threading.Event()
     failures: list[int] = []
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,12 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+
+from colonnade.errors import LoadFailed, Unavailable
+from colonnade.runtimes.base import LoadOptions
+from colonnade.runtimes.compile import job, store
+from colonnade.runtimes.compile.report import Report
+from colonnade.server.compiling import Compiling, Mode, State
 
 from .replica import Replica, Start, until
 
@@ -146,3 +157,77 @@ def test_models_of_scripts_have_no_compiled_form(start: Start) -> None:
     """
     replica = start("--model-name", "m", code=code).ready()
     assert "models of python are not converted" in _status(replica)["summary"]
+
+
+@asynccontextmanager
+async def _converting(
+    forest: Path, folder: Path, again: Callable[[], Awaitable[None]], mode: Mode = Mode.AUTO
+) -> AsyncIterator[Compiling]:
+    """A model that serves as it is, with its conversion under way."""
+    compiling = Compiling(mode, folder, None, asyncio.get_running_loop())
+    compiling.load("sklearn", "m", forest, LoadOptions(trust_code=True))
+    assert compiling.status.state is State.CONVERTING
+    task = asyncio.create_task(compiling.convert(again))
+    yield compiling
+    assert not task.done(), "the next conversion has its turn"
+    task.cancel()
+
+
+async def _ended(compiling: Compiling) -> str:
+    async with asyncio.timeout(10):
+        while compiling.status.state is State.CONVERTING:
+            await asyncio.sleep(0.01)
+    assert compiling.status.state is State.ORIGINAL
+    return compiling.status.summary
+
+
+async def _never() -> None:
+    pytest.fail("there is nothing to be loaded again")
+
+
+@pytest.mark.parametrize(
+    ("child", "said"),
+    [
+        ([sys.executable, "-c", ""], "the converter has left nothing in"),
+        ([sys.executable, "-c", "raise SystemExit('no memory')"], "ended with code 1: no memory"),
+    ],
+)
+async def test_a_child_that_leaves_nothing_is_told(
+    forest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: list[str], said: str
+) -> None:
+    monkeypatch.setattr(job, "command", lambda work: child)
+    async with _converting(forest, tmp_path / "cache", _never) as compiling:
+        assert said in await _ended(compiling)
+    required = Compiling(Mode.REQUIRE, tmp_path / "cache", None, asyncio.get_running_loop())
+    with pytest.raises(LoadFailed, match=said):
+        required.load("sklearn", "m", forest, LoadOptions(trust_code=True))
+
+
+async def test_a_converter_that_cannot_be_started_is_logged(
+    forest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(job, "command", lambda work: [str(tmp_path / "none")])
+    with caplog.at_level(logging.ERROR):
+        async with _converting(forest, tmp_path / "cache", _never) as compiling:
+            assert "not compiled: Internal error" in await _ended(compiling)
+    assert any(record.exc_info and record.exc_info[0] is FileNotFoundError for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(Unavailable("there is no room"), "there is no room"), (KeyError("odd"), "Internal error")]
+)
+async def test_a_reload_that_fails_is_told(
+    forest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    compiled = store.Compiled(Report(compiled=True, reason="", versions={}), {})
+    finds = iter([None, compiled])
+    monkeypatch.setattr(store.Store, "find", lambda self, key: next(finds))
+    monkeypatch.setattr(job, "command", lambda work: [sys.executable, "-c", ""])
+
+    async def again() -> None:
+        raise error
+
+    async with _converting(forest, tmp_path / "cache", again) as compiling:
+        summary = await _ended(compiling)
+        assert "the model cannot be loaded again with its graph" in summary
+        assert said in summary

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import psutil
 import pytest
+
+from colonnade.server.crossing import Channel
+from colonnade.server.isolated import IsolatedModel
 
 from .replica import Replica, Start, until
 
@@ -244,3 +250,15 @@ def test_what_cannot_be_loaded_is_said(start: Start, code: str, message: str) ->
     assert replica.wait() == 3
     failed: Any = next(line for line in replica.log() if line["message"].startswith("the model cannot be loaded"))
     assert message in failed["message"]
+
+
+def test_a_process_whose_answer_cannot_be_read_is_ended() -> None:
+    model = IsolatedModel("m")
+    ours, theirs = socket.socketpair()
+    with theirs:  # it answers with a message of no bytes at all
+        process = subprocess.Popen(["sh", "-c", "head -c 12 /dev/zero; exec sleep 60"], stdin=theirs, stdout=theirs)
+    model._process, model._channel, model._loaded = process, Channel(ours), True
+    with pytest.raises(msgspec.DecodeError):
+        model.example()
+    assert process.poll() == -signal.SIGKILL, "the next question goes to another one"
+    assert model._process is None

@@ -64,17 +64,16 @@ class Breaker:
         if self.state is not State.CLOSED:
             self.reset()
 
-    def failed(self, now: float) -> bool:
-        """A request got no answer from any replica; whether the breaker opens now."""
+    def failed(self, now: float) -> None:
+        """A request got no answer from any replica."""
         self.failures += 1
         if self.state is State.HALF_OPEN:
             self._rest = min(2 * self._rest, defaults.BREAKER_MAX)
         elif self.state is State.OPEN or not 0 < self._after <= self.failures:
-            return False
+            return
         self.state = State.OPEN
         self._open_until = now + self._rest
         self.trips += 1
-        return True
 
     def reset(self) -> None:
         """Close it: the service is back, or has other replicas, of which nothing bad is known."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from colonnade import defaults
 from colonnade.gateway import own
 from colonnade.gateway.fleet import Replica
 from colonnade.gateway.forwarding import Header, may_repeat, response_headers
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WHOLE_REQUEST = 1 << 20  # a body announced up to here is collected and sent in one write
-WHOLE_ANSWER = 64 << 10  # likewise an answer
-REPLAY = 1 << 20  # bytes of a streamed body kept to send them again
+WHOLE_REQUEST = defaults.WHOLE_REQUEST
+WHOLE_ANSWER = defaults.WHOLE_ANSWER
+REPLAY = defaults.REPLAY
 CLIENT_GONE = 499  # counted, never sent
+SPENT = 0.01  # seconds since a request came that are not worth a head of its own
 RETRY_SOON: list[Header] = [(b"retry-after", b"1")]
 
 
@@ -76,8 +78,15 @@ class Forward:
 
     def begin(self) -> None:
         """Start: with the whole body if it is small, else as its parts come."""
-        exchange = self._exchange
         self._enter()
+        try:
+            self._take_body()
+        except Exception:
+            self._abandon(500)
+            raise
+
+    def _take_body(self) -> None:
+        exchange = self._exchange
         length = exchange.length
         if exchange.received or (length is not None and length <= buffers.LARGE):
             exchange.collect(self._collected)
@@ -107,7 +116,8 @@ class Forward:
         if not isinstance(upstream, MuxUpstream):
             return False
         first = self._exchange.headers.get(b"inference-header-content-length", b"")  # a tensor begins behind the JSON
-        self._room = upstream.room(size, int(first) if first.isdigit() else 0)
+        known = first.isdigit() and len(first) < 19  # beyond that no body has so many bytes
+        self._room = upstream.room(size, int(first) if known else 0)
         return self._room is not None
 
     def _allocate(self, size: int) -> memoryview:
@@ -120,6 +130,13 @@ class Forward:
         self._send()
 
     def _send(self) -> None:
+        try:
+            self._send_to_best()
+        except Exception:
+            self._abandon(500)
+            raise
+
+    def _send_to_best(self) -> None:
         """Send the request to the best replica, of those that the service has now, that has not failed it yet."""
         service = self._service
         now = time.monotonic()
@@ -136,7 +153,7 @@ class Forward:
         exchange = self._exchange
         body = self._body
         try:
-            head = self._way.head(replica, exchange, exchange.length if body is None else len(body))
+            head = self._way.head(replica, exchange, exchange.length if body is None else len(body), self._left())
         except ValueError:
             self._settle()
             self._fail(400, "The request target or a header field holds a character that must be encoded.")
@@ -155,6 +172,14 @@ class Forward:
             call.write(part)
         if self._body_ended:
             call.finish()
+
+    def _left(self) -> float | None:
+        """Seconds that a replica has for its answer; None if as good as nothing of the time is spent."""
+        timeout = self._way.timeout
+        if timeout is None:
+            return None
+        spent = time.perf_counter() - self._started
+        return None if spent < SPENT and self._attempts == 1 else max(0.001, timeout - spent)
 
     def _body_part(self, part: bytes) -> None:
         if self._replay is not None:
@@ -226,9 +251,18 @@ class Forward:
 
     def failed(self, error: Exception, sent: bool) -> None:
         """Take the failure of the call: try another replica where that is safe, else tell the client."""
-        replica = self._replica
+        try:
+            if self._replica is not None:
+                self._failed(self._replica, error, sent)
+            elif not self._over:  # the whole answer came and could not be passed on
+                self._cut(502)
+        except Exception:
+            log.exception("the failure of a request could not be told")
+            self._exchange.abort()
+            self._abandon(502)
+
+    def _failed(self, replica: Replica, error: Exception, sent: bool) -> None:
         service = self._service
-        assert replica is not None
         now = time.monotonic()
         service.counts.failures.inc()
         service.guard.failed(replica.load, now)
@@ -326,6 +360,12 @@ class Forward:
         replica, self._replica = self._replica, None
         if replica is not None:
             replica.release()
+
+    def _abandon(self, status: int) -> None:
+        """Something failed here: hold nothing any more. The client gets its answer from whoever takes the exception."""
+        self._settle()
+        if not self._over:
+            self._done(status)
 
     def _done(self, status: int) -> None:
         self._over = True

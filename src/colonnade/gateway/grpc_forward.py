@@ -47,6 +47,14 @@ class GrpcForward(Forward):
         exchange = self._exchange
         exchange.bounded = False
         self._enter()
+        try:
+            self._take_rest(parts, ended)
+        except Exception:
+            self._abandon(500)
+            raise
+
+    def _take_rest(self, parts: list[bytes], ended: bool) -> None:
+        exchange = self._exchange
         if ended:
             self._collected(b"".join(parts))
             return

@@ -120,12 +120,10 @@ class Guard:
 
     def admit(self, now: float) -> Refused | None:
         """Why a request may not pass, or None if it may."""
-        if self._alert and (refused := self._refuse(now)) is not None:
-            return refused
-        if self._shares.admits(self.in_flight):
-            return None
-        text = f"{self.in_flight} of its requests are under way, its share of what the gateway forwards at one time"
-        return Refused(503, "share", text, 1.0)
+        if not self._shares.admits(self.in_flight):
+            text = f"{self.in_flight} of its requests are under way, its share of what the gateway forwards at one time"
+            return Refused(503, "share", text, 1.0)
+        return self._refuse(now) if self._alert else None
 
     def begin(self) -> None:
         """Count a request that passes; `end` must follow exactly once."""
@@ -179,12 +177,13 @@ class Guard:
         return self._retries.take(now)
 
     def _refuse(self, now: float) -> Refused | None:
-        """What the breaker and the throttle say, while something was wrong."""
+        """What the throttle and the breaker say, while something was wrong. The breaker comes last: whom it lets pass as
+        its trial must not be refused by anybody else."""
+        if self._throttle.active and not self._throttle.admits(now):
+            return Refused(429, "throttle", "its replicas refuse more than they take", 1.0)
         if self._breaker.state:
             rest = self._breaker.refuse(now)
             if rest is not None:
                 text = "no replica of it has answered for a while; one request at a time tries whether one does again"
                 return Refused(503, "breaker", text, rest)
-        if self._throttle.active and not self._throttle.admits(now):
-            return Refused(429, "throttle", "its replicas refuse more than they take", 1.0)
         return None

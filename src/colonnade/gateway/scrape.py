@@ -1,7 +1,8 @@
 """The public `/metrics` of gateways that share their ports: a scrape reaches any one of them and means all.
 
-The one that is asked asks the others over their admin sockets and sums the numbers. Gauges are sums, too: a breaker's
-state is above 0 while that of any process is not closed. One that does not answer is left out, and
+The one that is asked asks the others over their admin sockets and sums the numbers. Gauges are sums, too, but for those
+in `HIGHEST`: each process has an opinion of its own on the same breaker and replicas, so the most alarming one is told,
+not a sum that is no state and counts a replica twice. One that does not answer is left out, and
 `colonnade_gateway_processes` says how many were counted. Each admin socket tells the numbers of its process alone.
 """
 
@@ -19,6 +20,7 @@ from colonnade.observe.metrics import CONTENT_TYPE, summed
 log = logging.getLogger(__name__)
 
 TIMEOUT = 1.0  # seconds that the others get
+HIGHEST = ("colonnade_gateway_breaker_state", "colonnade_gateway_ejected_replicas")
 
 
 class Scrape:
@@ -48,7 +50,7 @@ class Scrape:
     async def _ask(self, exchange: Exchange) -> None:
         texts = await asyncio.gather(*(self._fetch(sibling) for sibling in self._siblings))
         if not exchange.closed:
-            whole = summed([self._metrics.render(), *(text for text in texts if text is not None)])
+            whole = joined([self._metrics.render(), *(text for text in texts if text is not None)])
             exchange.reply(200, whole, CONTENT_TYPE.encode())
 
     async def _fetch(self, sibling: Upstream) -> bytes | None:
@@ -58,3 +60,18 @@ class Scrape:
             log.warning("a gateway beside this one does not tell its numbers", extra={"error": error.message})
             return None
         return answer.body if answer.status == 200 else None
+
+
+def joined(texts: Sequence[bytes]) -> bytes:
+    """The numbers of several gateways as one: each the sum of theirs, or the highest of them if it is of `HIGHEST`."""
+    highest: dict[str, float] = {}
+    for text in texts:
+        for line in text.decode().splitlines():
+            if line.startswith(HIGHEST):
+                series, _, value = line.rpartition(" ")
+                highest[series] = max(highest.get(series, 0.0), float(value))
+    lines: list[str] = []
+    for line in summed(texts).decode().splitlines():
+        series = line.rpartition(" ")[0]
+        lines.append(f"{series} {highest[series]:g}\n" if series in highest else f"{line}\n")
+    return "".join(lines).encode()

@@ -54,6 +54,7 @@ class Tunnel:
         replica = self._service.balancer.pick(time.monotonic())
         if replica is None:
             self._exchange.reply(503, own.error(not_ready(self._service.route)), headers=RETRY_SOON)
+            self._service.counts.http(503, time.perf_counter() - self._started)
             return
         if replica.backend.mux:
             Forward(self._proxy, self._exchange, self._way).begin()
@@ -88,14 +89,19 @@ class Tunnel:
         if error is not None or call is None:
             self._service.counts.failures.inc()
             self._service.guard.failed(self._replica.load, now)
+            self._service.guard.gave_up(now)
             name = f"{self._service.route.namespace}/{self._service.route.name}"
             self._refuse(502, f"No replica of service {name} answered the WebSocket handshake.")
         elif status != _GRANTED:
+            if status < 500:
+                self._service.guard.answered(self._replica.load)
+            else:
+                self._service.guard.erred(self._replica.load, status, now)
             kept, _, _ = response_headers(fields)
             self._exchange.reply(status, b"", b"", kept)
             self._end(status)
         else:
-            self._replica.load.reached()
+            self._service.guard.answered(self._replica.load)
             kept, _, _ = response_headers(fields)
             self._exchange.upgrade(
                 [(b"upgrade", _WEBSOCKET), *kept],

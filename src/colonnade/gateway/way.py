@@ -11,11 +11,13 @@ from colonnade.gateway.fleet import Replica, Service
 from colonnade.gateway.forwarding import request_headers
 from colonnade.gateway.routes import Matcher
 from colonnade.net import Exchange, Header, Upstream
-from colonnade.net.deadlines import EXPECTED, earlier, passed_on
+from colonnade.net.deadlines import EXPECTED, GRPC, earlier, passed_on
 from colonnade.net.http2 import Http2Upstream
 from colonnade.net.mux import MuxUpstream
 
 CLIENTS = 64  # that the heads of one way are kept for
+
+_MAX_GRPC = 99_999_999  # milliseconds: the digits that a `grpc-timeout` may have
 
 
 class Way:
@@ -76,22 +78,37 @@ class Way:
             hide_authorization=self._hide_authorization,
         )
 
-    def head(self, replica: Replica, exchange: Exchange, length: int | None) -> bytes:
-        """The head for a replica, without the id. `length` of the body: None if it is not known.
+    def head(self, replica: Replica, exchange: Exchange, length: int | None, left: float | None = None) -> bytes:
+        """The head for a replica, without the id.
+
+        Args:
+            replica: it is for.
+            exchange: the request.
+            length: of the body; None if it is not known.
+            left: seconds of `timeout`, if some of it is spent; None if all of it is left. Such a head is not kept.
 
         Raises:
             ValueError: the target or a field holds a byte that cannot be sent.
         """
         key = (replica.backend.mux, exchange.peer, exchange.secure)
         head = self._heads.get(key)
-        same = replica.backend.mux or length == exchange.length  # HTTP/1.1 has the length in its head
+        # HTTP/1.1 has the length in its head.
+        same = left is None and (replica.backend.mux or length == exchange.length)
         if head is None or not same:
             fields = self.fields(exchange)
             if self.timeout is not None:
-                fields = [field for field in fields if field[0] != EXPECTED] + [passed_on(self.timeout)]
+                rest = self.timeout if left is None else left
+                fields = [field for field in fields if field[0] != EXPECTED] + [passed_on(rest)]
+            if left is not None:
+                fields = [_shortened(field, left) for field in fields]
             head = self.upstream(replica).head(exchange.method, self.path, fields, length)
             if same:
                 if len(self._heads) >= CLIENTS:
                     self._heads.clear()
                 self._heads[key] = head
         return head
+
+
+def _shortened(field: Header, left: float) -> Header:
+    """A field of the request; a `grpc-timeout` says what is left."""
+    return (GRPC, b"%dm" % max(1, min(int(left * 1000), _MAX_GRPC))) if field[0] == GRPC else field

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import sys
 
+from colonnade import defaults
+
 LARGE = 64 << 10
 """Bytes from which a body is worth a buffer of its own."""
 
-_KEPT_BYTES = 32 << 20  # of all buffers that are kept; what is needed beyond is allocated and freed
 _ALIGNMENT = 16  # of a bytearray's memory, and all that the elements of an array need
 _FREE = 3  # references to a buffer that is kept and free: the list, the loop variable, the argument of the count
 
@@ -37,7 +38,7 @@ def _free(capacity: int) -> bytearray:
         if sys.getrefcount(buffer) == _FREE:
             return buffer
     made = bytearray(capacity)
-    if _shrink(_KEPT_BYTES - capacity):
+    if _shrink(defaults.KEPT_BUFFER_BYTES - capacity):
         kept.append(made)
     return made
 

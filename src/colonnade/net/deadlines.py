@@ -44,7 +44,7 @@ def earlier(one: float | None, other: float | None) -> float | None:
 
 def passed_on(seconds: float) -> tuple[bytes, bytes]:
     """The header field that tells the next hop what is left."""
-    return EXPECTED, b"%d" % max(0, int(seconds * 1000))
+    return EXPECTED, b"%d" % (max(1, int(seconds * 1000)) if seconds > 0.0 else 0)
 
 
 def of_parameter(value: object) -> float | None:

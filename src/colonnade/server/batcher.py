@@ -192,7 +192,7 @@ class Batcher:
         now, deadline = monotonic(), call.deadline
         admission = self._admission
         if self._threaded or deadline is not None:  # what runs on the loop is gone at the end of each turn
-            refusal = admission.refuse(now, size, deadline, known=gain.settled)
+            refusal = admission.refuse(now, size, deadline, known=gain.settled, share=gain.limit)
             if refusal is not None:
                 raise refusal
             if deadline is not None:
@@ -407,6 +407,8 @@ class Batcher:
     def _form(self) -> list[Call]:
         """Takes the next batch from the queue: calls of one kind, in order of arrival."""
         queue = self._queue
+        if self._timed:
+            self._expire()
         if not queue:
             return []
         first = queue[0]

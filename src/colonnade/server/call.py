@@ -13,10 +13,11 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any
 
-from colonnade.errors import Error, InferenceError
+from colonnade.errors import DeadlineExceeded, Error, InferenceError
 from colonnade.model.binding import Operation
 from colonnade.net import Exchange, Header, deadlines
 from colonnade.server import answers, compression
@@ -43,6 +44,7 @@ class HttpCall(Call):
         "_filled",
         "_max_body",
         "_open",
+        "_overdue",
         "_traffic",
         "_version",
         "exchange",
@@ -65,6 +67,7 @@ class HttpCall(Call):
         self._max_body = max_body
         self.ticket: Ticket | None = None  # None: nothing to cancel
         self._open = True
+        self._overdue: asyncio.TimerHandle | None = None  # ends it at its deadline
         traffic.begin()
         if exchange.received and b"content-encoding" not in exchange.headers:
             self._start(exchange.whole())
@@ -80,10 +83,11 @@ class HttpCall(Call):
 
     def deadline_of(self, exchange: Exchange) -> float | None:
         """When the client stops waiting. What a head says of it is looked up once for all requests with that head."""
-        seconds = exchange.memo
+        seconds: float | None = exchange.memo
         if seconds is None:
-            seconds = exchange.memo = deadlines.allowed(exchange.headers) or 0.0
-        return monotonic() + seconds if seconds else None
+            seconds = deadlines.allowed(exchange.headers)
+            exchange.memo = seconds = inf if seconds is None else seconds
+        return None if seconds == inf else monotonic() + seconds
 
     @abstractmethod
     def start(self, body: Body) -> Ticket | None:
@@ -117,8 +121,10 @@ class HttpCall(Call):
         try:
             self.execution = self.hosted.serving(self._version)
             ticket = self.start(body)
-            if ticket is not self:  # or each request would be a cycle, which only the collector frees
+            if self._open and ticket is not self:  # or each request would be a cycle, which only the collector frees
                 self.ticket = ticket
+            if self.deadline is not None and self._open:
+                self._overdue = asyncio.get_running_loop().call_later(self.deadline - monotonic(), self._late)
         except Exception as error:
             self.fail(error)
 
@@ -185,6 +191,9 @@ class HttpCall(Call):
         if self._open:
             self._open = False
             self.ticket = None
+            if self._overdue is not None:
+                self._overdue.cancel()
+                self._overdue = None
             self._traffic.end(code)
 
     def _reply(
@@ -193,6 +202,13 @@ class HttpCall(Call):
         exchange = self.exchange
         exchange.reply(200, body, content_type, answers.identified(exchange, headers))
         self.close(200)
+
+    def _late(self) -> None:
+        """Its deadline has passed: the client is told now, and the place is free."""
+        self._overdue = None
+        ticket = self.ticket or self
+        self.fail(DeadlineExceeded("The request's deadline passed before its answer was complete."))
+        ticket.cancel()
 
     def _leave(self) -> None:
         """The client is gone: nobody waits for the result any more."""

@@ -26,6 +26,7 @@ from colonnade.runtimes.compile.compiled import CompiledModel
 from colonnade.runtimes.compile.report import Report, refusal
 from colonnade.runtimes.compile.store import Compiled, Store
 from colonnade.security import files
+from colonnade.wire import failures
 
 _log = logging.getLogger(__name__)
 
@@ -117,36 +118,43 @@ class Compiling:
         return self._from_disk(found, name, original, options)
 
     async def convert(self, again: Callable[[], Awaitable[None]]) -> None:
-        """Converts what was loaded and is not on disk, one after the other, until cancelled.
+        """Converts what was loaded and is not on disk, one after the other, until cancelled. Whatever fails on the way,
+        the status says so, and the next one has its turn.
 
         Args:
             again: loads the model again, which finds the compiled form then.
         """
         while True:
             work = await self._wanted.get()
-            child = await asyncio.create_subprocess_exec(
-                *job.command(work), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            )
             try:
-                _, stderr = await child.communicate()
-            finally:
-                if child.returncode is None:
-                    child.kill()
-            failure = self._failure(work, child.returncode or 0, stderr)
-            self._waiting.discard(work.key)
-            if failure is not None:
-                self._note(Status(self._mode, State.ORIGINAL, f"not compiled: {failure}"))
+                found = await self._converted_beside(work)
+            except Exception as error:
+                self._note(Status(self._mode, State.ORIGINAL, f"not compiled: {_cause(error)}"))
                 continue
-            found = self._store.find(work.key)
-            if found is not None and found.report.compiled:
-                try:
-                    await again()
-                except Error as error:
-                    _log.error("the compiled model cannot be loaded: %s", error.message)
-            elif found is not None:
-                self._note(Status(self._mode, State.ORIGINAL, found.report.summary, found.report))
+            finally:
+                self._waiting.discard(work.key)
+            report = found.report
+            if not report.compiled:
+                self._note(Status(self._mode, State.ORIGINAL, report.summary, report))
+                continue
+            try:
+                await again()
+            except Exception as error:
+                why = f"not compiled: the model cannot be loaded again with its graph: {_cause(error)}"
+                self._note(Status(self._mode, State.ORIGINAL, why, report))
 
-    def _converted_now(self, work: job.Job, options: LoadOptions) -> Compiled | None:
+    async def _converted_beside(self, work: job.Job) -> Compiled:
+        child = await asyncio.create_subprocess_exec(
+            *job.command(work), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            _, stderr = await child.communicate()
+        finally:
+            if child.returncode is None:
+                child.kill()
+        return self._left_by(work, child.returncode or 0, stderr)
+
+    def _converted_now(self, work: job.Job, options: LoadOptions) -> Compiled:
         ended = subprocess.run(
             job.command(work),
             stdin=subprocess.DEVNULL,
@@ -155,10 +163,7 @@ class Compiling:
             env=dict(options.env),
             check=False,
         )
-        failure = self._failure(work, ended.returncode, ended.stderr)
-        if failure is not None:
-            raise LoadFailed(failure)
-        return self._store.find(work.key)
+        return self._left_by(work, ended.returncode, ended.stderr)
 
     def _from_disk(self, found: Compiled, name: str, original: Callable[[], Model], options: LoadOptions) -> Model:
         report = found.report
@@ -181,16 +186,23 @@ class Compiling:
         self._note(Status(self._mode, state, summary, report))
         return model
 
-    def _failure(self, work: job.Job, code: int, stderr: bytes) -> str | None:
-        """Why a child has left nothing, if so. What would fail again is kept as such."""
+    def _left_by(self, work: job.Job, code: int, stderr: bytes) -> Compiled:
+        """What a child has left on disk. What would fail again is kept as such.
+
+        Raises:
+            LoadFailed: nothing; with the reason.
+        """
         if code == 0:
-            return None
+            found = self._store.find(work.key)
+            if found is None:
+                raise LoadFailed(f"the converter has left nothing in {self._store.root}")
+            return found
         last = stderr.decode(errors="replace").strip().rpartition("\n")[2][-300:]
         reason = f"the converter ended with code {code}: {last}"
         if -code in _FATAL:
             reason = f"the converter was ended by {signal.Signals(-code).name}; its limit is {job.CPU_SECONDS} s of CPU"
             self._store.put(work.key, refusal(reason, work.versions), {})
-        return reason
+        raise LoadFailed(reason)
 
     def _note(self, status: Status) -> None:
         self.status = status
@@ -200,3 +212,8 @@ class Compiling:
                 files.write(self._report_file, msgspec.json.encode(status))
             except OSError as error:
                 _log.error("cannot write the report of the conversion: %s", error)
+
+
+def _cause(error: Exception) -> str:
+    """An error in words for the status; one that nobody foresaw is in the log with an id."""
+    return failures.opaque(error).message

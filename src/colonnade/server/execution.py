@@ -203,11 +203,13 @@ class Execution:
             Overloaded: too many requests wait for this model.
             Exception: the request does not fit the model.
         """
+        if call.deadline is not None and call.deadline <= monotonic():
+            raise DeadlineExceeded("The request's deadline had passed when it arrived; nothing was executed.")
         if operation.steps is not None and self.batcher is not None:
             if self.batcher.submit(call, operation, payload, size):
                 return call
         elif operation.is_async:
-            if len(self._tasks) > self._limit:
+            if len(self._tasks) >= self._limit:
                 message = f"{self._limit} requests to this model run already; retry later, or raise --max-queue"
                 raise Overloaded(message, retry_after=RETRY_AFTER)
             coroutine = operation(payload, call.request_headers, call.response_headers)
@@ -271,6 +273,8 @@ class Execution:
         finally:
             for lane in self._lanes:
                 lane.close()
+            self._models.clear()  # nothing keeps them that may keep this object
+            self._copies.clear()
 
     def _on_loop(self, times: RunTimes, run: Callable[[], Any], size: int) -> Any:
         clock = thread_time if times.doubts else perf_counter

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from colonnade.errors import DeadlineExceeded, TooLarge
+from colonnade.errors import TooLarge
 from colonnade.net import Exchange, Header, grpc
 from colonnade.net.grpc import CallHead
 from colonnade.server.call import Body, HttpCall, model_fields
@@ -61,7 +60,7 @@ class GrpcInferCall(HttpCall):
 
     protocol = "grpc"
 
-    __slots__ = ("_head", "_message", "_request", "_size", "_timer", "_until")
+    __slots__ = ("_head", "_message", "_request", "_size", "_until")
 
     _request: InferRequest
 
@@ -81,10 +80,7 @@ class GrpcInferCall(HttpCall):
         self._message = message
         self._size = size
         self._until = deadline
-        self._timer: asyncio.TimerHandle | None = None
         super().__init__(exchange, hosted, message.model_version or None, traffic, limit)
-        if deadline is not None and self._open:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - monotonic()), self._expire)
 
     def deadline_of(self, exchange: Exchange) -> float | None:
         return self._until
@@ -116,13 +112,6 @@ class GrpcInferCall(HttpCall):
             self.close(Code(failures.grpc_status(known)[0]).name)
             grpc.refuse(self.exchange, known)
 
-    def close(self, code: int | str) -> None:
-        """Counts the call as done."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        super().close(code)
-
     def _receive(self, body: Body) -> None:
         self._start(body)  # the message was taken out of it already
 
@@ -133,10 +122,4 @@ class GrpcInferCall(HttpCall):
     def _leave(self) -> None:
         ticket = self.ticket or self
         self.close(Code.CANCELLED.name)
-        ticket.cancel()
-
-    def _expire(self) -> None:
-        self._timer = None
-        ticket = self.ticket or self
-        self.fail(DeadlineExceeded(f"No answer within the call's deadline of {self._head.timeout:g} s."))
         ticket.cancel()

@@ -65,11 +65,6 @@ class IsolatedModel(Model):
         self._backoff = defaults.BACKOFF_FIRST
         self._not_before = 0.0
 
-    @property
-    def process_id(self) -> int:
-        """The process's id; 0 if there is none."""
-        return 0 if self._process is None else self._process.pid
-
     def load(self) -> None:
         """Starts the process and waits until it has loaded the model.
 
@@ -144,6 +139,10 @@ class IsolatedModel(Model):
                 f"The process of model {self.name} ended ({how}) while it computed this request, or one that shared "
                 "the call; it is started again"
             ) from None
+        except BaseException:  # its answer may still come, and the next request must not get it
+            how = self._end(0.0)
+            _log.error("the model's process is out of step", extra={"model": self.name, "ended": how})
+            raise
         if kind == "failed":
             raise _raised(value)
         return tuple(value) if kind == "tuple" else value

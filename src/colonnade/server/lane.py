@@ -175,7 +175,6 @@ class Lane:
                     self._ended()
                     self._finish(outcome)
                 else:
-                    self._busy = True
                     handed = [queue.popleft()]
                     while queue and self._each < _WORTH_A_HOP:
                         work = queue.popleft()
@@ -184,6 +183,7 @@ class Lane:
                                 work.quick()
                             handed.append(work)
                     self._begin(handed)
+                    self._busy = True
                     self._inbox.put(handed)
         finally:
             if queue:  # a `done` failed: the loop reports it, and the others still get their turn

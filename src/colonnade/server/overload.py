@@ -52,6 +52,7 @@ class Admission:
         "_run",
         "_runs",
         "_target",
+        "_tried",
         "queued",
         "queued_bytes",
     )
@@ -79,6 +80,7 @@ class Admission:
         self._backlogged = False  # the queue has not been empty since the last start
         self._above_since: float | None = None
         self._now = 0.0
+        self._tried = float("-inf")  # when the estimate was last put to the test
 
     @property
     def estimated_wait(self) -> float:
@@ -88,7 +90,9 @@ class Admission:
             return ahead
         return ahead + max(0.0, self._last_start + self._each * self._last_requests - self._now)
 
-    def refuse(self, now: float, size: int, deadline: float | None, *, known: bool = True) -> Error | None:
+    def refuse(
+        self, now: float, size: int, deadline: float | None, *, known: bool = True, share: int = 1
+    ) -> Error | None:
         """Why a request may not enter, or None if it may.
 
         Args:
@@ -97,6 +101,7 @@ class Admission:
             deadline: when its caller stops waiting, if that is known.
             known: the waits of now tell those of later. False while it is still being found out how many requests
                 share a run: the first ones are slow, and only count and bytes bound the queue.
+            share: requests that one run serves if so many wait.
         """
         if not self.queued and deadline is None:
             self._above_since = None
@@ -114,8 +119,9 @@ class Admission:
         if not known:
             return None
         wait = self.estimated_wait
-        # An idle model takes any work: else an estimate that is too high would never be corrected.
-        if deadline is not None and (self._runs or self.queued) and now + wait + self._run > deadline:
+        if share > 1:  # what was learned from single requests is too much for those that will share a run
+            wait = min(wait, self._run * (2 + self.queued // share))
+        if deadline is not None and now + wait + self._run > deadline and not self._tries(now):
             return self._overloaded(
                 f"The request would be answered in {wait + self._run:.3g} s and its deadline is in "
                 f"{deadline - now:.3g} s"
@@ -129,6 +135,14 @@ class Admission:
         if wait > BURST * target or now - self._above_since >= self._interval:
             return self._overloaded(f"The request would wait {wait:.3g} s; the target is {target:.3g} s")
         return None
+
+    def _tries(self, now: float) -> bool:
+        """Whether an idle model takes work that the estimate says is too much: now and then, or an estimate that is too
+        high would never be corrected."""
+        if self._runs or self.queued or now - self._tried < self._interval:
+            return False
+        self._tried = now
+        return True
 
     def enqueued(self, size: int) -> None:
         """Count a request that waits."""

@@ -16,6 +16,7 @@ from colonnade.wire.tensors import InferRequest, Parameters
 HEADER_LENGTH = b"inference-header-content-length"
 _BINARY = b"application/octet-stream"
 _JSON = b"application/json"
+_DIGITS = 18  # of a length: what no body has, and what Python would refuse to read at some point
 
 
 class V2Call(HttpCall):
@@ -31,7 +32,7 @@ class V2Call(HttpCall):
     def aligned(self) -> int:
         """The end of the JSON, where the first tensor begins."""
         length = self.exchange.headers.get(HEADER_LENGTH, b"")
-        return int(length) if length.isdigit() else 0
+        return int(length) if _is_length(length) else 0
 
     def start(self, body: Body) -> Ticket | None:
         headers = self.exchange.headers
@@ -64,8 +65,12 @@ class V2Call(HttpCall):
             self.answer(chunks, _BINARY, [(HEADER_LENGTH, b"%d" % header_length)])
 
 
+def _is_length(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= _DIGITS
+
+
 def _length(text: bytes) -> int:
-    if not text.isdigit():
+    if not _is_length(text):
         raise InvalidInput(
             "header Inference-Header-Content-Length is not a whole number; send the JSON's length in bytes"
         )

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from colonnade import defaults
 from colonnade.net.head import Header
 from colonnade.net.head_parse import Refusal, RequestHead
 from colonnade.net.http2 import frames
@@ -28,7 +29,7 @@ from colonnade.wire import failures
 if TYPE_CHECKING:
     from colonnade.net.server import HttpServer
 
-MAX_STREAMS = 1024  # at one time on one connection
+MAX_STREAMS = defaults.MAX_HTTP2_STREAMS
 
 _MAX_HEADS = 1024  # remembered by one server
 _RESET_BURST, _RESET_RATE = 1000, 1000.0  # streams that a client may give up; a deadline is a reason for many

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from colonnade.errors import BadUpstream
@@ -141,7 +142,7 @@ class MuxCall:
         """No (complete) answer comes. `sent`: a byte of the request may have reached the peer."""
         if not self.closed:
             self.close()
-            self.receiver.failed(error, sent)
+            self._fail(error, sent)
 
     def broken_off(self) -> None:
         """The peer broke off its answer."""
@@ -161,4 +162,8 @@ class MuxCall:
 
     def _not_taken(self, error: Exception) -> None:
         logger.error("a receiver failed", exc_info=error)
-        self.receiver.failed(BadUpstream("The answer of the upstream server could not be passed on."), True)
+        self._fail(BadUpstream("The answer of the upstream server could not be passed on."), True)
+
+    def _fail(self, error: Exception, sent: bool) -> None:
+        """Tell the receiver; what it raises must not end the other calls of the link."""
+        self._link.guarded(partial(self.receiver.failed, error, sent))

@@ -34,6 +34,8 @@ from __future__ import annotations
 
 import struct
 
+from colonnade import defaults
+
 PREFACE = b"\0colonnade-mux/1\r\n"  # no HTTP request and no TLS handshake begins with NUL
 
 HEADER = struct.Struct(">IIBBH")
@@ -62,11 +64,11 @@ WHOLE = 64 << 10  # a body up to here travels in one REQUEST or ANSWER
 PART = 64 << 10  # of a larger one, in one BODY
 WINDOW = 256 << 10  # credit that each body begins with
 MAX_FRAME = 256 << 10  # a longer one is a fault of the peer
-SLOT = 2 << 20  # bytes of shared memory for one body
-SLOTS = 64  # half of them for requests; memory that was never filled costs nothing
+SLOT = defaults.MUX_SLOT
+SLOTS = defaults.MUX_SLOTS
 MAX_STREAM = 0xFFFFFFFF
 MAX_ID = 255  # bytes of an `x-request-id` that travels apart from its head
-MAX_STREAMS = 1 << 16  # requests of one connection that may be under way
+MAX_STREAMS = defaults.MAX_MUX_STREAMS
 
 
 class Malformed(Exception):

@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAX_UNREAD = 16 << 20  # bytes that a peer has not read; then it gets no new request
-
 
 class MuxClient(MuxLink):
     """One connection of a `MuxUpstream`."""
@@ -80,7 +78,9 @@ class MuxClient(MuxLink):
     def stuck(self) -> bool:
         """Whether the peer has long not read what it was sent."""
         return (
-            self.writing_paused and self.transport is not None and self.transport.get_write_buffer_size() > _MAX_UNREAD
+            self.writing_paused
+            and self.transport is not None
+            and self.transport.get_write_buffer_size() > defaults.MAX_MUX_UNREAD
         )
 
     def send(self, head: bytes, identity: bytes, body: Part | Room, receiver: WholeReceiver) -> MuxCall:
