@@ -16,7 +16,7 @@ up: $(VENV)/.product  ## the same on the default ports, and stays up until Ctrl-
 test: lint types layers  ## what CI runs: format, lint, types, layers, unit and end-to-end tests
 	$(BIN)/pytest
 
-test-all: lint types layers  ## the same with the slow suites
+test-all: lint types layers  ## the same with the slow suites: a million requests twice, ten minutes of fuzzing
 	$(BIN)/pytest -m ''
 
 bench: $(VENV)/.dev  ## us and the peers side by side; writes bench/RESULTS.md

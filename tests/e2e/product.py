@@ -65,7 +65,8 @@ class Product:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"colonnade up ended with {self.process.wait()}: {self.log.read_text()[-3000:]}"
-        ports_now = {name: int(url.rsplit(":", 1)[1]) for name, url in self.endpoints.items()}
+        endpoints = self.endpoints
+        ports_now = {name: int(endpoints[name].rsplit(":", 1)[1]) for name in ("http", "grpc", "api")}
         (self.state / "ports.json").write_text(json.dumps(ports_now))
         return self
 

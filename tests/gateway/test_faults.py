@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from colonnade.errors import BadUpstream
+from colonnade.gateway.way import Way
 from colonnade.net import Exchange
 
-from .conftest import HOST, Running, Serve, iris, until
+from .conftest import HOST, MUX, Running, Serve, iris, until
 
 REPLICA = """
 import asyncio, sys
@@ -302,3 +304,54 @@ async def test_replica_that_speaks_nonsense(running: Running, answer: bytes) -> 
         assert got == b"" or got.split()[1] in (b"502", b"999") or not got.endswith(b"0\r\n\r\n")
         writer.close()
     await until(lambda: running.gateway.fleet.services[0].balancer.members[0].load.outstanding == 0)
+
+
+@pytest.mark.parametrize("size", [0, 3, 602_112, 3_000_000])
+async def test_what_fails_here_holds_no_place(
+    running: Running, serve: Serve, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    running.route(iris(await serve(lambda exchange: exchange.reply(200))))
+    (service,) = running.gateway.fleet.services
+
+    def fail(*_: object) -> bytes:
+        raise RuntimeError
+
+    monkeypatch.setattr(Way, "head", fail)
+    assert (await running.fetch("POST", "/x", bytes(size))).status == 500
+    assert service.guard.in_flight == 0
+    assert service.balancer.members[0].load.outstanding == 0
+    labels = 'namespace="default",service="iris",protocol="http",code="5xx"'
+    assert (await running.metrics())[f"colonnade_gateway_requests_total{{{labels}}}"] == 1
+
+
+@pytest.mark.parametrize("serve", [MUX], indirect=True)
+@pytest.mark.parametrize("passed_on", ["relay", "finish"])  # by the gateway: the replica's exchange has its own
+async def test_an_answer_that_cannot_be_passed_on_costs_its_own_client_only(
+    running: Running, serve: Serve, monkeypatch: pytest.MonkeyPatch, passed_on: str
+) -> None:
+    held: list[Exchange] = []
+
+    def app(exchange: Exchange) -> None:
+        if exchange.path == b"/held":
+            held.append(exchange)
+        elif passed_on == "relay":
+            exchange.reply(200, b"bad")
+        else:
+            exchange.start(200)
+            exchange.write(b"bad")
+            exchange.finish()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    running.route(iris(await serve(app)))
+    (service,) = running.gateway.fleet.services
+    waiting = asyncio.create_task(running.fetch("POST", "/held"))
+    await until(lambda: bool(held))
+    with monkeypatch.context() as patch:
+        patch.setattr(Exchange, passed_on, fail)
+        with pytest.raises(BadUpstream):
+            await running.fetch("POST", "/bad")
+    held[0].reply(200, b"well")
+    assert (await waiting).body == b"well"
+    assert service.guard.in_flight == 0

@@ -15,13 +15,18 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from colonnade.errors import DeadlineExceeded, Error, Overloaded, TooLarge, Unavailable
 from colonnade.gateway.grpc_proxy import SERVICE
 from colonnade.gateway.routes import Backend, Route
+from colonnade.net import grpc as calls
 from colonnade.wire import openinference_pb2 as oip
 
-from .conftest import HOST, Running, Start, iris, until
+from ..grpc_details import MESSAGES, Details, details_of
+from .conftest import HOST, MUX, Running, Start, iris, until
+from .conftest import Serve as ServeApp
 
 INFER = f"/{SERVICE}/ModelInfer"
+FOREIGN = MESSAGES["Status"](code=14, message="later").SerializeToString() + b"\x7a\x03new"  # with a field of its own
 
 
 class Upstream(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -40,6 +45,8 @@ class Upstream(grpc.GenericRpcHandler):  # type: ignore[misc]
             self.seen.append((name, dict(context.invocation_metadata()), context.time_remaining()))
             if b"refuse" in request:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad tensor «x»", (("why", "shape"),))
+            if b"explain" in request:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "later", (("grpc-status-details-bin", FOREIGN),))
             if b"hold" in request:
                 try:
                     await self.released.wait()
@@ -184,6 +191,62 @@ async def test_refusals(gateway: Running, request_bytes: bytes, code: grpc.Statu
             async for _ in client.stream_stream("/foreign.Service/StreamAny")(iter([request_bytes])):
                 pass
         assert caught.value.code() is code
+
+
+async def test_details_of_a_foreign_server_pass_unchanged(gateway: Running, grpc_serve: Serve) -> None:
+    address, _ = await grpc_serve()
+    gateway.route(iris("unix:/no", grpc=address))
+    async with channel(gateway) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.unary_unary(INFER)(infer("iris", b"explain"))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert dict(caught.value.trailing_metadata())["grpc-status-details-bin"] == FOREIGN
+
+
+@pytest.mark.parametrize("serve", [MUX], indirect=True)
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Overloaded("full", retry_after=2.5), Details(8, "full", "TOO_MANY_REQUESTS", "colonnade.dev", 2.5)),
+        (Unavailable("away", retry_after=1), Details(14, "away", "SERVICE_UNAVAILABLE", "colonnade.dev", 1.0)),
+        (DeadlineExceeded("late"), Details(4, "late", "TIMEOUT", "colonnade.dev", None)),
+        (TooLarge("large"), None),
+    ],
+)
+async def test_details_of_a_replica_come_through(
+    gateway: Running, serve: ServeApp, error: Error, expected: Details | None
+) -> None:
+    gateway.route(iris(await serve(lambda exchange: exchange.collect(lambda _: void(calls.refuse(exchange, error))))))
+    async with channel(gateway) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.unary_unary(INFER)(infer("iris"))
+    assert details_of(caught.value) == expected
+
+
+async def test_the_gateway_gives_details_of_its_own(gateway: Running, grpc_serve: Serve) -> None:
+    address, _ = await grpc_serve()
+    gateway.route(
+        Route("default", "slow", "slow", reason="it loads"),
+        Route("default", "gone", "gone", (), (Backend("g", "unix:/no", "unix:/nowhere"),), ready=True),
+        iris("unix:/no", grpc=address, timeout=0.1),
+    )
+    found = {}
+    async with channel(gateway) as client:
+        for request in (infer("slow"), infer("gone"), infer("iris", b"hold"), infer("nobody")):
+            with pytest.raises(aio.AioRpcError) as caught:
+                await client.unary_unary(INFER)(request)
+            details = details_of(caught.value)
+            found[caught.value.code(), len(found)] = details and (details.reason, details.retry_delay)
+    assert found == {
+        (grpc.StatusCode.UNAVAILABLE, 0): ("SERVICE_UNAVAILABLE", 1.0),
+        (grpc.StatusCode.UNAVAILABLE, 1): ("SERVICE_UNAVAILABLE", 1.0),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 2): ("TIMEOUT", None),
+        (grpc.StatusCode.NOT_FOUND, 3): None,
+    }
+
+
+def void(_: object) -> None:
+    """Nothing of a value."""
 
 
 @pytest.mark.parametrize("method", ["RepositoryModelLoad", "RepositoryModelUnload"])
@@ -340,6 +403,21 @@ async def test_large_messages_and_the_limit(gateway: Running, grpc_serve: Serve)
         with pytest.raises(aio.AioRpcError) as caught:
             await client.unary_unary(INFER)(infer("iris", b"x" * (65 << 20)))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_the_limit_is_an_option(start: Start, grpc_serve: Serve) -> None:
+    gateway = await start(grpc=True, grace=0.3, max_message=1000)
+    address, upstream = await grpc_serve()
+    gateway.route(iris("unix:/no", grpc=address))
+    async with channel(gateway) as client:
+        assert await client.unary_unary(INFER)(infer("iris", b"x" * 900))
+        for method, authority in ((INFER, None), (INFER, HOST), (f"/{SERVICE}/ServerLive", None)):
+            with pytest.raises(aio.AioRpcError) as caught:
+                async with channel(gateway, authority) as other:
+                    await other.unary_unary(method)(infer("iris", b"x" * 1000))
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "over the limit of 1000; send less, or raise --max-message" in (caught.value.details() or "")
+    assert len(upstream.seen) == 1
 
 
 async def test_many_calls_count_and_leave_nothing(gateway: Running, grpc_serve: Serve) -> None:

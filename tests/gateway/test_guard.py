@@ -6,6 +6,7 @@ import pytest
 
 from colonnade import defaults
 from colonnade.gateway.balance import Load
+from colonnade.gateway.breaker import State
 from colonnade.gateway.guard import Guard, Policy
 from colonnade.gateway.shares import Shares
 
@@ -81,3 +82,25 @@ def test_another_policy_takes_effect_at_once() -> None:
     made.update(Policy(retry_percent=0), loads, 0.0)
     assert not made.may_retry(0.0)
     assert made.retries_refused == 1
+
+
+@pytest.mark.parametrize("reason", ["share", "throttle"])
+def test_a_request_that_is_refused_elsewhere_is_not_the_trial_of_the_breaker(reason: str) -> None:
+    made, _ = guard(policy=Policy(breaker_after=1))
+    made.gave_up(10.0)
+    now = 10.0 + defaults.BREAKER_FIRST
+    if reason == "share":
+        for _ in range(80):
+            made.begin()
+    else:
+        for _ in range(100):
+            made._throttle.refused(now)
+            made._throttle.admits(now)
+    refused = made.admit(now)
+    assert refused is not None
+    assert refused.reason == reason
+    assert made.state is State.OPEN
+    for _ in range(made.in_flight):
+        made.end()
+    assert made.admit(now + 60.0) is None
+    assert made.state is State.HALF_OPEN

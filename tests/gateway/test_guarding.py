@@ -9,9 +9,9 @@ import pytest
 
 from colonnade import defaults
 from colonnade.gateway.guard import Policy
-from colonnade.net import App, Exchange
+from colonnade.net import App, Exchange, deadlines
 
-from .conftest import Running, Serve, Start, iris, until
+from .conftest import HOST, Running, Serve, Start, iris, until
 
 SERVICE = 'namespace="default",service="iris"'
 
@@ -178,3 +178,56 @@ async def test_a_replica_that_joins_another_starts_slowly(running: Running, serv
     for _ in range(50):
         await running.fetch("GET", "/x")
     assert counts == {"old": 50, "new": 0}
+
+
+EXPECTED = b"x-envoy-expected-rq-timeout-ms"
+
+
+@pytest.mark.parametrize("field", ["x_envoy_expected_rq_timeout_ms", "grpc_timeout"])
+async def test_a_retry_says_what_is_left(running: Running, serve: Serve, field: str) -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    def app(exchange: Exchange) -> None:
+        seen.append(dict(exchange.raw_headers))
+        if len(seen) == 1:
+            asyncio.get_running_loop().call_later(0.1, exchange.abort)
+        else:
+            exchange.reply(200)
+
+    running.route(iris(await serve(app), await serve(app), timeout=20.0))
+    value = "5000m" if field == "grpc_timeout" else "5000"
+    for _ in range(2):  # the last one with the head that is kept
+        assert (await running.fetch("GET", "/x", **{field: value})).status == 200
+    first, again, other = seen
+    assert first[EXPECTED] == other[EXPECTED] == b"5000"
+    assert 3000 < int(again[EXPECTED]) <= 4900
+    if field == "grpc_timeout":
+        assert first[b"grpc-timeout"] == other[b"grpc-timeout"] == b"5000m"
+        assert again[b"grpc-timeout"] == again[EXPECTED] + b"m"
+
+
+async def test_a_slow_upload_leaves_less(running: Running, serve: Serve) -> None:
+    seen: list[int] = []
+
+    def app(exchange: Exchange) -> None:
+        seen.append(int(exchange.headers[EXPECTED]))
+        exchange.collect(lambda body: exchange.reply(200, body))
+
+    running.route(iris(await serve(app), timeout=5.0))
+    reader, writer = await running.connect()
+    head = f"POST /x HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 2\r\n\r\n".encode()
+    for parts in ([b"a", b"b"], [b"ab"]):
+        writer.write(head + parts[0])
+        for part in parts[1:]:
+            await asyncio.sleep(0.1)
+            writer.write(part)
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"\r\n\r\nab")
+    writer.close()
+    assert 3000 < seen[0] <= 4900
+    assert seen[1] == 5000
+
+
+def test_a_positive_rest_is_never_told_as_none() -> None:
+    assert deadlines.passed_on(0.0004) == (EXPECTED, b"1")
+    assert deadlines.passed_on(0.0) == (EXPECTED, b"0")

@@ -124,3 +124,15 @@ async def test_late_bytes_of_a_body_that_timed_out_reach_nobody_else(running: Ru
         answer = await task
         assert answer.status == 504 or answer.body == body
     writer.close()
+
+
+async def test_a_length_of_json_that_no_body_has_is_passed_over(running: Running, serve: Serve) -> None:
+    def app(exchange: Exchange) -> None:
+        exchange.collect_view(lambda body: exchange.reply(200, body))
+
+    running.route(iris(await serve(app)))
+    body = os.urandom(SIZE)
+    for _ in range(3):  # memory is shared from the second one on
+        answer = await running.fetch("POST", "/x", body, inference_header_content_length="9" * 5000)
+        assert (answer.status, answer.body) == (200, body)
+    assert running.gateway.fleet.services[0].guard.in_flight == 0

@@ -207,6 +207,8 @@ def test_grpc_is_not_imported_without_a_grpc_address() -> None:
         (["--http", "127.0.0.1:0", "--token-file", "/nowhere"], "No such file"),
         (["--http-fd", "999"], "Bad file descriptor"),
         (["--http", "192.0.2.1:80"], "cannot listen there"),
+        (["--http", "127.0.0.1:0", "--max-message", "0"], "--max-message 0: give a number of bytes"),
+        (["--http", "127.0.0.1:0", "--tls-cert", "/nowhere", "--tls-key", "/no"], "--tls-cert /nowhere cannot be read"),
     ],
 )
 def test_wrong_arguments(tmp_path: Path, arguments: list[str], text: str) -> None:

@@ -229,6 +229,24 @@ async def test_own_routes(running: Running, serve: Serve, method: str, path: str
     assert json.loads((await running.fetch(method, path)).body)["target"] == path, "a service's host goes to it"
 
 
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("*", b"GET, HEAD, POST, OPTIONS"),
+        ("/", b"GET, HEAD, OPTIONS"),
+        ("/v2/models", b"GET, HEAD, OPTIONS"),
+        ("/metrics", b"GET, HEAD, OPTIONS"),
+        ("/v2/repository/index", b"POST, OPTIONS"),
+    ],
+)
+async def test_options(running: Running, serve: Serve, path: str, allow: bytes) -> None:
+    running.route(iris(await serve(echo)))
+    answer = await running.fetch("OPTIONS", path, host="x")
+    assert (answer.status, answer.body, dict(answer.headers)[b"allow"]) == (204, b"", allow)
+    answer = await running.fetch("OPTIONS", path)
+    assert json.loads(answer.body)["method"] == "OPTIONS", "a service's host goes to it"
+
+
 async def test_index_and_server_metadata(running: Running, serve: Serve) -> None:
     running.route(iris(await serve(echo)), Route("default", "slow", "slow", reason="loads"))
     answer = await running.fetch("POST", "/v2/repository/index", host="x")

@@ -128,3 +128,32 @@ async def test_grpc_to_our_own_replica(start: Start, serve: Serve) -> None:
     assert numbers[f'colonnade_gateway_requests_total{{{labels},code="INVALID_ARGUMENT"}}'] == 1
     assert numbers[f'colonnade_gateway_requests_total{{{labels},code="OK"}}'] == 102
     assert numbers['colonnade_gateway_in_flight{protocol="grpc"}'] == 0
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+async def test_trailers_of_a_foreign_server_reach_the_client(running: Running, pieces: bool) -> None:
+    answer = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n"
+        b"2\r\nok\r\n0\r\nX-Sum: 9\r\nExpires: 0\r\nSet-Cookie: a\r\n\r\n"
+    )
+
+    async def foreign(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                for index in range(0, len(answer), 1 if pieces else len(answer)):
+                    writer.write(answer[index : index + 1] if pieces else answer)
+                    await asyncio.sleep(0)
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_server(foreign, "127.0.0.1", 0)
+    running.route(iris(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+    reader, writer = await running.connect()
+    for _ in range(2):
+        writer.write(b"GET / HTTP/1.1\r\nhost: %b\r\n\r\n" % HOST.encode())
+        async with asyncio.timeout(5):
+            assert b"transfer-encoding: chunked" in await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readuntil(b"\r\n\r\n")
+        assert body == b"2\r\nok\r\n0\r\nx-sum: 9\r\n\r\n"
+    writer.close()
+    server.close()

@@ -57,3 +57,49 @@ async def test_one_that_fails_keeps_no_other_from_its_end() -> None:
         timeouts.add(number, loop.time() + number * 2 * SLOT)
     await until(lambda: expired == [0, 1])
     assert len(errors) == 1
+
+
+async def test_one_that_fails_keeps_no_other_of_its_slot_from_its_end() -> None:
+    expired: list[int] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: None)
+
+    def fail(number: int) -> None:
+        expired.append(number)
+        raise RuntimeError(number)
+
+    timeouts: Timeouts[int] = Timeouts(fail)
+    deadline = loop.time() + SLOT
+    for number in range(3):
+        timeouts.add(number, deadline)
+    await until(lambda: sorted(expired) == [0, 1, 2])
+
+
+async def test_one_that_expires_may_end_another_of_its_slot() -> None:
+    expired: list[int] = []
+    loop = asyncio.get_running_loop()
+    slots: list[int] = []
+
+    def end_other(number: int) -> None:
+        expired.append(number)
+        timeouts.remove(1 - number, slots[1 - number])
+
+    timeouts: Timeouts[int] = Timeouts(end_other)
+    deadline = loop.time() + SLOT
+    slots += [timeouts.add(number, deadline) for number in range(2)]
+    await until(lambda: bool(expired))
+    await asyncio.sleep(2 * SLOT)
+    assert len(expired) == 1
+
+
+async def test_slots_do_not_outlive_what_is_in_them() -> None:
+    expired: list[int] = []
+    timeouts: Timeouts[int] = Timeouts(expired.append)
+    begun = asyncio.get_running_loop().time()
+    for number in range(10_000):
+        timeouts.remove(number, timeouts.add(number, begun + 3600.0 + number))
+    assert not timeouts._slots
+    assert len(timeouts._order) < 100
+    timeouts.add(1, begun + SLOT)
+    await until(lambda: expired == [1])
+    assert timeouts._timer is None, "it was for what is gone"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from time import monotonic
 
 import pytest
 from wsproto import ConnectionType, WSConnection
@@ -18,6 +19,9 @@ from wsproto.events import (
     TextMessage,
 )
 
+from colonnade.gateway.balance import Balancer
+from colonnade.gateway.breaker import State
+from colonnade.gateway.guard import Policy
 from colonnade.net import Exchange
 
 from .conftest import HOST, Running, Serve, iris, until
@@ -140,6 +144,19 @@ async def test_messages_pass_both_ways(running: Running, upstream: Upstream) -> 
     assert numbers['colonnade_gateway_in_flight{protocol="http"}'] == 0
 
 
+async def test_messages_may_come_right_behind_the_handshake(running: Running, upstream: Upstream) -> None:
+    ws = Socket(*await running.connect(), ConnectionType.CLIENT)
+    handshake = ws.connection.send(Request(host=HOST, target="/chat", subprotocols=["chat"]))
+    early = b"\x81\x85\0\0\0\0early"  # the library would wait for the answer
+    ws.writer.write(handshake + early)
+    await asyncio.sleep(0)
+    ws.writer.write(early)
+    assert isinstance(await ws.event(), AcceptConnection)
+    assert [(await ws.event()).data for _ in range(3)] == ["hello", "EARLY", "EARLY"]
+    ws.writer.transport.abort()
+    await until(lambda: upstream.ended == 1)
+
+
 async def test_a_refusal_comes_back(running: Running, upstream: Upstream) -> None:
     ws = await open_socket(running, "/no")
     refused = await ws.event()
@@ -218,3 +235,31 @@ async def test_what_is_no_handshake_is_forwarded(running: Running, serve: Serve,
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert await reader.readexactly(len(method) + len(body)) == method.encode() + body
     writer.close()
+
+
+async def test_the_guard_hears_of_handshakes(running: Running, upstream: Upstream) -> None:
+    service = running.gateway.fleet.services[0]
+    good = service.route.backends[0].http
+    running.route(iris("unix:/nowhere/s", policy=Policy(breaker_after=2)))
+    for _ in range(2):
+        await (await open_socket(running)).event()
+    assert service.guard.state is State.OPEN
+    refused = await (await open_socket(running)).event()
+    assert isinstance(refused, RejectConnection)
+    assert refused.status_code == 503
+    running.route(iris(good, policy=Policy(breaker_after=2)))
+    service.guard.gave_up(monotonic())
+    ws = await open_socket(running)
+    assert isinstance(await ws.event(), AcceptConnection)
+    service.guard.gave_up(monotonic())
+    assert service.guard.state is State.CLOSED, "the failures are not in a row"
+
+
+async def test_a_handshake_without_a_replica_is_counted(running: Running, upstream: Upstream) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Balancer, "pick", lambda *_: None)
+        refused = await (await open_socket(running)).event()
+    assert isinstance(refused, RejectConnection)
+    assert refused.status_code == 503
+    labels = 'namespace="default",service="iris",protocol="http",code="5xx"'
+    assert (await running.metrics())[f"colonnade_gateway_requests_total{{{labels}}}"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
@@ -307,3 +308,29 @@ async def test_transport_fields_of_the_application_are_left_out(serve: Serve) ->
     answer = await ask(port, b"GET / HTTP/1.1\r\n" + H + b"\r\n")
     assert set(answer.headers) == {b"date", b"content-type", b"content-length", b"x"}
     assert answer.body == b"abc"
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+async def test_trailers_are_the_applications(serve: Serve, pieces: bool) -> None:
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    def app(exchange: Exchange) -> None:
+        def done(body: bytes) -> None:
+            seen.append(list(exchange.trailers))
+            exchange.reply(200, body)
+
+        exchange.collect(done)
+
+    client = await Client.connect(await serve(app))
+    chunked = b"POST / HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n%b\r\n"
+    for trailers in (b"X-Sum: 9\r\nContent-Type: a\r\nHost: y\r\nX-Two: b\r\n", b""):
+        data = chunked % trailers
+        for index in range(0, len(data), 1 if pieces else len(data)):
+            client.send(data[index : index + 1] if pieces else data)
+            if pieces:
+                await asyncio.sleep(0.001)
+        assert (await client.answer()).body == b"ok"
+    assert seen == [[(b"x-sum", b"9"), (b"x-two", b"b")], []]
+    client.send(chunked % (b"A: b\r\n" * 1000))
+    assert (await client.answer()).status == 431
+    await client.close()

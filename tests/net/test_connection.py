@@ -331,3 +331,138 @@ async def test_misuse_is_told(serve: Serve) -> None:
     assert (await client.answer()).body == b"abc"
     assert raised
     await client.close()
+
+
+@pytest.mark.parametrize("waiting", [1, 10])
+async def test_a_client_that_leaves_is_seen_while_its_requests_wait(serve: Serve, waiting: int) -> None:
+    app = Held()
+    client = await Client.connect(await serve(app))
+    client.send(get(b"/1"))
+    await until(lambda: len(app.exchanges) == 1)
+    for _ in range(waiting):
+        client.send(get(b"/2"))
+        await asyncio.sleep(0.01)
+    client.writer.close()
+    async with asyncio.timeout(0.1):
+        while not app.left:
+            await asyncio.sleep(0.001)
+    assert (app.left, len(app.exchanges)) == ([b"/1"], 1)
+
+
+@pytest.mark.parametrize("request_bytes", [get(b"/"), b"POST / HTTP/1.1\r\n" + H + b"Content-Length: 9999\r\n\r\n"])
+async def test_what_waits_is_bounded(serve: Serve, servers: list[HttpServer], request_bytes: bytes) -> None:
+    """The client is stopped by what the kernel holds, and every request is served in the end."""
+    app = Held()
+    client = await Client.connect(
+        await serve(lambda exchange: app(exchange) if exchange.path == b"/held" else echo(exchange))
+    )
+    client.send(get(b"/held"))
+    await until(lambda: len(app.exchanges) == 1)
+    one = request_bytes + bytes(9999 if b"9999" in request_bytes else 0)
+    count = (16 << 20) // len(one) if len(one) > 9999 else 400_000
+    client.send(one * count)
+    before = -1
+    while (unsent := client.writer.transport.get_write_buffer_size()) != before:
+        before = unsent
+        await asyncio.sleep(0.05)
+    assert unsent > 0
+    assert len(app.exchanges) == 1
+    app.exchanges[0].reply(200)
+    drained = asyncio.create_task(client.writer.drain())
+    data = b""
+    seen = 0
+    while seen < count + 1:
+        async with asyncio.timeout(5):
+            part = await client.reader.read(1 << 20)
+        seen += (data[-11:] + part).count(b"HTTP/1.1 200")
+        data = part
+    await drained
+    await client.close()
+
+
+async def test_a_queued_body_may_wait_for_its_turn(serve: Serve) -> None:
+    """The client waits for `100 Continue` behind a slow answer, longer than a body may stall."""
+    app = Held()
+    port = await serve(lambda exchange: app(exchange) if exchange.path == b"/held" else echo(exchange), limits=QUICK)
+    client = await Client.connect(port)
+    client.send(get(b"/held") + b"POST / HTTP/1.1\r\n" + H + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    await until(lambda: len(app.exchanges) == 1)
+    await asyncio.sleep(0.4)
+    app.exchanges[0].reply(200)
+    assert (await client.answer()).status == 200
+    client.send(b"ok")
+    answer = await client.answer()
+    assert (answer.informational, answer.body) == ([100], b"ok")
+    await client.close()
+
+
+OFFER = b"GET /1 HTTP/1.1\r\n" + H + b"Connection: upgrade\r\nUpgrade: chat\r\n\r\n"
+
+
+class Chat(asyncio.Protocol):
+    """What a connection is left to: keeps what comes."""
+
+    closing_soon = False
+
+    def __init__(self, server: HttpServer) -> None:
+        self.server = server
+        self.said = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.server.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.said += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.server.lost(self)
+
+    def close_idle(self, since: float) -> None:
+        pass
+
+    def check(self, now: float) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.transport.close()
+
+
+@pytest.mark.parametrize("size", [5, 3 << 20])
+async def test_bytes_behind_an_offer_go_to_the_other_protocol(serve: Serve, size: int) -> None:
+    app = Held()
+    client = await Client.connect(await serve(app))
+    client.send(OFFER + b"\x81\0first")
+    await until(lambda: len(app.exchanges) == 1)
+    client.send(b"s" * size)
+    await asyncio.sleep(0.05)
+    chats: list[Chat] = []
+
+    def make(server: HttpServer) -> Chat:
+        chats.append(Chat(server))
+        return chats[0]
+
+    app.exchanges[0].upgrade([(b"upgrade", b"chat")], make)
+    client.send(b"last")
+    expected = b"\x81\0first" + b"s" * size + b"last"
+    await until(lambda: len(chats[0].said) == len(expected))
+    assert chats[0].said == expected
+    await client.close()
+
+
+async def test_requests_behind_an_offer_that_is_declined_are_served(serve: Serve) -> None:
+    app = Held()
+    client = await Client.connect(await serve(app))
+    client.send(OFFER + OFFER.replace(b"/1 ", b"/2 ") + get(b"/3")[:9])
+    await until(lambda: len(app.exchanges) == 1)
+    client.send(get(b"/3")[9:])
+    for count in (1, 2, 3):
+        await until(lambda count=count: len(app.exchanges) == count)
+        await asyncio.sleep(0.01)
+        app.exchanges[-1].reply(200, app.exchanges[-1].path)
+        assert (await client.answer()).body == b"/%d" % count
+    client.send(OFFER)
+    await until(lambda: len(app.exchanges) == 4)
+    client.send(b"more")
+    await client.close()
+    await until(lambda: app.left == [b"/1"])

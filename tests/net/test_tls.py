@@ -10,6 +10,8 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from colonnade.errors import InvalidInput
 from colonnade.net import Exchange, tls
@@ -72,7 +74,22 @@ async def test_plain_connections_are_not_taken(port: int) -> None:
     writer.close()
 
 
-def test_files_that_do_not_belong_together(certs: Certificates, tmp_path: Path) -> None:
-    for certificate, key in ((certs.cert_path, certs.cert_path), (tmp_path / "no", certs.key_path)):
-        with pytest.raises(InvalidInput, match="cannot be used"):
+def test_files_that_cannot_be_used_are_named_with_the_fix(certs: Certificates, tmp_path: Path) -> None:
+    other = ec.generate_private_key(ec.SECP256R1())
+    plain, locked = serialization.NoEncryption(), serialization.BestAvailableEncryption(b"secret")
+    for name, encryption in (("other.key", plain), ("locked.key", locked)):
+        form = serialization.PrivateFormat.PKCS8
+        (tmp_path / name).write_bytes(other.private_bytes(serialization.Encoding.PEM, form, encryption))
+    (tmp_path / "broken.crt").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    for certificate, key, text in (
+        (tmp_path / "no", certs.key_path, f"--tls-cert {tmp_path}/no cannot be read: No such file"),
+        (certs.cert_path, tmp_path / "no", f"--tls-key {tmp_path}/no cannot be read: No such file"),
+        (certs.key_path, certs.key_path, f"--tls-cert {certs.key_path} holds no certificate in PEM"),
+        (certs.cert_path, certs.cert_path, f"--tls-key {certs.cert_path} holds no private key in PEM"),
+        (certs.cert_path, tmp_path / "locked.key", "locked.key is encrypted; decrypt it with"),
+        (certs.cert_path, tmp_path / "other.key", "give the key that the first certificate was made for"),
+        (tmp_path / "broken.crt", certs.key_path, "broken.crt and --tls-key"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
             tls.server_context(certificate, key)
+        assert text in refused.value.message

@@ -141,6 +141,8 @@ BROKEN = [
     ("length and chunked", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     ("endless head", b"HTTP/1.1 200 OK\r\nA: " + b"b" * 1_000_000),
     ("endless fields", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000),
+    ("endless trailer", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: " + b"b" * 1_000_000),
+    ("endless trailers", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 100_000),
     ("switches protocols", b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"),
 ]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import grpc
 import pytest
 
 from colonnade.wire import grpc as codec
 from colonnade.wire import openinference_pb2 as pb
 
+from ..grpc_details import details_of
 from .replica import Replica, Start
 
 CODE = """
@@ -17,6 +21,20 @@ CODE = """
     class Zeros(Model):
         def predict(self, count: np.ndarray) -> np.ndarray:
             return np.zeros(int(count[0]))
+"""
+
+
+GATED = """
+    import time
+    from pathlib import Path
+    import numpy as np
+    from colonnade import Model
+
+    class Gated(Model):
+        def predict(self, count: np.ndarray) -> np.ndarray:
+            while not Path("{gate}").exists():
+                time.sleep(0.005)
+            return count
 """
 
 
@@ -48,3 +66,26 @@ def test_an_answer_over_the_limit_says_so(replica: Replica) -> None:
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "over the limit of 10000 (--max-message)" in refused.value.details()
     assert replica.metric('request_total{model_name="m",protocol="grpc",code="RESOURCE_EXHAUSTED"}') == 1
+
+
+async def test_what_comes_too_much_or_too_late_has_details(start: Start, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    replica = start("--model-name", "m", "--max-queue", "1", code=GATED.format(gate=gate)).ready()
+    request = pb.ModelInferRequest(model_name="m")
+    request.inputs.add(name="count", datatype="INT64", shape=[1]).contents.int64_contents.append(1)
+    body = request.SerializeToString()
+    async with grpc.aio.insecure_channel(replica.grpc) as channel:
+        infer = channel.unary_unary(f"/{codec.SERVICE}/ModelInfer")
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await infer(body, metadata=(("x-envoy-expected-rq-timeout-ms", "100"),))
+        asked = [asyncio.ensure_future(infer(body)) for _ in range(4)]  # one or two wait, the others are refused
+        done, _ = await asyncio.wait(asked, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        refused = next(iter(done)).exception()
+        gate.touch()
+        await asyncio.gather(*asked, return_exceptions=True)
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert isinstance(refused, grpc.aio.AioRpcError)
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    found = [details_of(error) for error in (late.value, refused)]
+    assert [details and details.reason for details in found] == ["TIMEOUT", "TOO_MANY_REQUESTS"]
+    assert [details and details.retry_delay is not None for details in found] == [False, True]

@@ -104,7 +104,23 @@ def test_what_is_refused(replica: Replica, method: str, path: str, status: int, 
     assert answer.status_code == status
     assert text in answer.json()["error"]
     if status == 405:
-        assert answer.headers["allow"] == ("POST" if text == "use POST" else "GET, HEAD")
+        assert answer.headers["allow"] == ("POST, OPTIONS" if text == "use POST" else "GET, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        ("*", "GET, HEAD, POST, OPTIONS"),
+        ("/v2", "GET, HEAD, OPTIONS"),
+        (f"/v1/models/{MODEL}", "GET, HEAD, OPTIONS"),
+        (f"/v1/models/{MODEL}:predict", "POST, OPTIONS"),
+        (f"/v2/models/{MODEL}/infer", "POST, OPTIONS"),
+        ("/v2/repository/index", "POST, OPTIONS"),
+    ],
+)
+def test_options(replica: Replica, path: str, allow: str) -> None:
+    answer = replica.http.request("OPTIONS", "/", extensions={"target": path.encode()})
+    assert (answer.status_code, answer.content, answer.headers["allow"]) == (204, b"", allow)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -99,7 +100,9 @@ def _http(
     url = f"{addresses.http}/serving/{namespace}/{name}{tail}"
     headers = {"Content-Type": "application/json", **_credentials(target)}
     try:
-        answer = httpx.post(url, content=body, headers=headers, timeout=timeout, trust_env=False)
+        answer = httpx.post(
+            url, content=body, headers=headers, timeout=timeout, trust_env=False, verify=_trust(addresses) or True
+        )
     except httpx.TransportError as error:
         raise Unreachable(f"{url} does not answer ({error or type(error).__name__})") from None
     if not answer.is_success:
@@ -132,6 +135,18 @@ def readable(body: bytes, header_length: str | None) -> Any:
         return answer
     except (ValueError, KeyError, TypeError, InvalidInput) as error:
         raise CommandFailed(f"the answer is neither JSON nor binary tensors ({error}): {body[:200]!r}") from None
+
+
+def _trust(addresses: Endpoints) -> ssl.SSLContext | None:
+    """TLS settings for the gateway: it is known by its certificate, which need not name this machine's loopback."""
+    if not addresses.certificate:
+        return None
+    from colonnade.net import tls
+
+    try:
+        return tls.pinned_context(Path(addresses.certificate))
+    except Error as error:
+        raise CommandFailed(error.message) from None
 
 
 def _refusal(answer: httpx.Response, name: str) -> str:
@@ -173,6 +188,7 @@ def _grpc(
         authority=f"{name}.{namespace}",  # the gateway picks the service by it, as by Host over HTTP
         metadata=[(key.lower().encode(), value.encode()) for key, value in _credentials(target).items()],
         timeout=timeout,
+        ssl=_trust(addresses),
     )
     try:
         answer = asyncio.run(call)

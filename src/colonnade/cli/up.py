@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -44,6 +45,19 @@ port = click.IntRange(0, 65535)
     show_default=True,
     help="Processes of the gateway, on the same ports; one takes what one core can.",
 )
+@click.option(
+    "--max-message",
+    type=click.IntRange(min=1),
+    default=defaults.MAX_GRPC_MESSAGE_BYTES,
+    show_default=True,
+    help="Bytes of one gRPC message that the gateway takes; replicas have a limit of their own, --max-message in args.",
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    help="Certificate chain in PEM: HTTP and gRPC take TLS alone. Read at start.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of --tls-cert, in PEM, not encrypted.")
 @click.option("--domain", default=defaults.DOMAIN, show_default=True, help="Last part of the services' host names.")
 @click.option("--require-token", is_flag=True, help="Requests need the token on loopback, too.")
 @click.option("-f", "--filename", "sources", multiple=True, help="Apply these manifests at start: file, folder or -.")
@@ -65,6 +79,9 @@ def command(
     grpc_port: int,
     api_port: int,
     gateway_workers: int,
+    max_message: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     domain: str,
     require_token: bool,
     sources: tuple[str, ...],
@@ -89,6 +106,9 @@ def command(
         grace=grace,
         require_token=require_token,
         gateway_workers=gateway_workers,
+        max_message=max_message,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
     )
     start(settings, log_level, _say_ready)
 
@@ -97,7 +117,8 @@ def start(settings: Settings, log_level: str, ready: Callable[[Endpoints], None]
     """Runs the platform until it is told to stop.
 
     Raises:
-        CommandFailed: it could not start: another holds the state folder, a port is taken, a manifest is refused.
+        CommandFailed: it could not start: another holds the state folder, a port is taken, or a manifest or a
+            certificate is refused.
     """
     import uvloop
 

@@ -17,13 +17,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
-from colonnade import errors
+from colonnade import defaults, errors
 from colonnade.control.layout import Layout
 from colonnade.control.workqueue import backoff
-from colonnade.net import Address, Upstream
+from colonnade.net import Address, Upstream, tls
 from colonnade.platforms import process
 from colonnade.platforms.process import Identity, Process
 from colonnade.security import files
@@ -34,11 +35,30 @@ _START_TIMEOUT = 30.0
 _HEALTHY_AFTER = 10.0
 
 
+class Certificate(msgspec.Struct, frozen=True):
+    """What the gateway shows over TLS: the files, and a digest of what they held when it started."""
+
+    path: str
+    key: str
+    digest: str
+
+    @classmethod
+    def read(cls, path: Path, key: Path) -> Certificate:
+        """Look at the files of a certificate and its key.
+
+        Raises:
+            errors.InvalidInput: they cannot be used; names the file and the fix.
+        """
+        path, key = path.absolute(), key.absolute()  # the gateway runs in another folder
+        tls.server_context(path, key)
+        return cls(str(path), str(key), tls.digest(path, key))
+
+
 @dataclass(frozen=True)
 class Listen:
-    """Where the gateway shall listen, and in how many processes.
+    """Where and how the gateway shall listen, and in how many processes.
 
-    Port 0 means any free one, which a living gateway's always is.
+    Port 0 means any free one, which a living gateway's always is. Without a `certificate` it takes plain connections.
     """
 
     host: str
@@ -46,11 +66,14 @@ class Listen:
     grpc_port: int
     require_token: bool
     workers: int = 1
+    max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
+    certificate: Certificate | None = None
 
     def satisfied_by(self, record: Record) -> bool:
         """Whether a gateway with this record listens as wanted."""
         return (
             (record.host, record.require_token, record.workers) == (self.host, self.require_token, self.workers)
+            and (record.max_message, record.certificate) == (self.max_message, self.certificate)
             and self.http_port in (0, record.http_port)
             and self.grpc_port in (0, record.grpc_port)
         )
@@ -68,6 +91,8 @@ class Record(msgspec.Struct, frozen=True):
     require_token: bool
     workers: int = 1
     identity: Identity | None = None
+    max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
+    certificate: Certificate | None = None
 
 
 class GatewayWorker:
@@ -172,7 +197,10 @@ class GatewayWorker:
         http, grpc = (sock.fileno() for sock in self.sockets)
         argv = [sys.executable, "-m", "colonnade.gateway", "--admin", str(self.admin)]
         argv += ["--http-fd", str(http), "--grpc-fd", str(grpc), "--routes", str(self._layout.routes)]
-        argv += ["--grace", f"{self._grace:g}"]
+        argv += ["--grace", f"{self._grace:g}", "--max-message", str(self._listen.max_message)]
+        certificate = self._listen.certificate
+        if certificate is not None:
+            argv += ["--tls-cert", certificate.path, "--tls-key", certificate.key]
         for sibling in self._siblings:
             argv += ["--sibling", str(sibling)]
         if self._listen.require_token:
@@ -236,7 +264,15 @@ class GatewayWorker:
 
     def _save(self, identity: Identity | None) -> None:
         listen = self._listen
-        record = Record(listen.host, *self.ports, listen.require_token, listen.workers, identity)
+        record = Record(
+            listen.host,
+            *self.ports,
+            listen.require_token,
+            listen.workers,
+            identity,
+            listen.max_message,
+            listen.certificate,
+        )
         files.write(self._file, msgspec.json.encode(record))
 
 

@@ -17,12 +17,16 @@ _SOCKET_PATH_BYTES = 100  # of the kernel's 107, less what the gateway appends
 _LONGEST_SOCKET = "gateway-63.sock.grpc"
 
 
-class Endpoints(msgspec.Struct, frozen=True):
-    """The addresses of a running platform, as `endpoints.json` holds them."""
+class Endpoints(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The addresses of a running platform, as `endpoints.json` holds them.
+
+    With a `certificate`, the path of a file, HTTP and gRPC take TLS alone.
+    """
 
     http: str
     grpc: str
     api: str
+    certificate: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from colonnade.control.direct import DirectPorts
 from colonnade.control.events import Events
 from colonnade.control.fetching import Fetcher
 from colonnade.control.gateway_process import RUNS, GatewayProcess
-from colonnade.control.gateway_worker import Listen
+from colonnade.control.gateway_worker import Certificate, Listen
 from colonnade.control.inferenceservices import RESOURCE, InferenceServices, fetch_into
 from colonnade.control.layout import Endpoints, Layout
 from colonnade.control.objects import Ref
@@ -61,6 +61,8 @@ class Settings:
         grace: seconds from the stop's beginning until what is still in flight is cut.
         require_token: the gateway asks for the token on loopback, too.
         gateway_workers: processes of the gateway.
+        max_message: bytes of one gRPC message that the gateway takes.
+        tls_cert, tls_key: files in PEM; given both, HTTP and gRPC take TLS alone.
     """
 
     state_dir: Path
@@ -73,6 +75,21 @@ class Settings:
     grace: float = defaults.GRACE_PERIOD
     require_token: bool = False
     gateway_workers: int = 1
+    max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    def certificate(self) -> Certificate | None:
+        """What the gateway shows over TLS.
+
+        Raises:
+            errors.InvalidInput: only one of the files is given, or they cannot be used.
+        """
+        if self.tls_cert is None and self.tls_key is None:
+            return None
+        if self.tls_cert is None or self.tls_key is None:
+            raise errors.InvalidInput("--tls-cert and --tls-key need each other; give both files.")
+        return Certificate.read(self.tls_cert, self.tls_key)
 
 
 async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None:
@@ -80,8 +97,9 @@ async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None
 
     Raises:
         errors.Conflict: another control plane holds the state directory, or a port is taken.
-        errors.Error: a manifest is refused, or the gateway does not start.
+        errors.Error: a manifest or a certificate is refused, or the gateway does not start.
     """
+    certificate = settings.certificate()
     layout = Layout(settings.state_dir.resolve())
     layout.create()
     with lock.held(layout.lock):
@@ -89,7 +107,7 @@ async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None
         store = Store(layout.database)
         try:
             async with LocalPlatform(layout.root, spared=RUNS) as platform:
-                plane = _Plane(settings, layout, store, platform)
+                plane = _Plane(settings, layout, store, platform, certificate)
                 await plane.run(ready)
         finally:
             store.close()
@@ -98,8 +116,16 @@ async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None
 class _Plane:
     """One run. The parts know each other only through the store and the notices wired here."""
 
-    def __init__(self, settings: Settings, layout: Layout, store: Store, platform: LocalPlatform) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        layout: Layout,
+        store: Store,
+        platform: LocalPlatform,
+        certificate: Certificate | None,
+    ) -> None:
         self._settings = settings
+        self._certificate = certificate
         self._layout = layout
         self._store = store
         self._platform = platform
@@ -116,6 +142,8 @@ class _Plane:
                 settings.grpc_port,
                 settings.require_token or not _loopback(settings.host),
                 settings.gateway_workers,
+                settings.max_message,
+                certificate,
             ),
             grace=settings.grace,
             started=lambda: self._router.repeat(),
@@ -151,7 +179,7 @@ class _Plane:
         await self._gateway.open()
         place = Place(
             settings.domain,
-            f"http://{_authority(settings.host, self._gateway.http_port)}",
+            f"{'https' if self._certificate else 'http'}://{_authority(settings.host, self._gateway.http_port)}",
             _authority(settings.host, self._gateway.grpc_port),
         )
         services = InferenceServices(
@@ -184,7 +212,12 @@ class _Plane:
             self._up = True
             if not self._stop.is_set():  # told to stop while it started: nobody shall come any more
                 scheme = "http" if _loopback(settings.host) else "https"
-                endpoints = Endpoints(place.http, place.grpc, f"{scheme}://{_authority(settings.host, self._api_port)}")
+                endpoints = Endpoints(
+                    place.http,
+                    place.grpc,
+                    f"{scheme}://{_authority(settings.host, self._api_port)}",
+                    self._certificate.path if self._certificate else "",
+                )
                 files.write(layout.endpoints, msgspec.json.encode(endpoints), files.PUBLIC)
                 ready(endpoints)
             await self._stop.wait()

@@ -73,6 +73,11 @@ class Place:
     http: str
     grpc: str
 
+    @property
+    def scheme(self) -> str:
+        """Of all URLs."""
+        return self.http.partition("://")[0]
+
 
 @dataclass(frozen=True)
 class _Fact:
@@ -110,7 +115,7 @@ def status(isvc: dict[str, Any], seen: Observation, place: Place, now: str) -> d
     if seen.runtime:
         new["clusterServingRuntimeName"] = seen.runtime
     if seen.serving:
-        new["url"] = f"http://{host}"
+        new["url"] = f"{place.scheme}://{host}"
         new["address"] = {"url": f"{place.http}/serving/{namespace}/{name}"}
     return new
 
@@ -247,8 +252,8 @@ def _component(old: dict[str, Any], seen: Observation, name: str, namespace: str
     before = was.get("latestRolledoutRevision", "")
     previous = before if before and before != seen.serving else was.get("previousRolledoutRevision", "")
     made |= {
-        "url": f"http://{host}",
-        "restUrl": f"http://{host}",
+        "url": f"{place.scheme}://{host}",
+        "restUrl": f"{place.scheme}://{host}",
         "grpcUrl": place.grpc,
         "address": {"url": f"{place.http}/serving/{namespace}/{name}"},
         "latestRolledoutRevision": seen.serving,

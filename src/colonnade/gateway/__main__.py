@@ -44,6 +44,8 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
     add("--token-file", type=Path, metavar="FILE", help="the gateway's own bearer token")
     add("--require-token", action="store_true", help="refuse requests without the token")
     add("--max-body", type=int, default=defaults.MAX_BODY_BYTES, metavar="BYTES", help="more is 413")
+    message = "of one gRPC message of a request; more is RESOURCE_EXHAUSTED"
+    add("--max-message", type=int, default=defaults.MAX_GRPC_MESSAGE_BYTES, metavar="BYTES", help=message)
     add("--max-in-flight", type=int, default=Settings.max_in_flight, metavar="N", help="more is 503")
     add(
         "--grace",
@@ -68,6 +70,8 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         parser.error("--require-token needs --token-file with a token in it")
     if (given.tls_cert is None) != (given.tls_key is None):
         parser.error("--tls-cert and --tls-key need each other")
+    if given.max_message < 1:
+        parser.error(f"--max-message {given.max_message}: give a number of bytes from 1")
     try:
         context = None if given.tls_cert is None else tls.server_context(given.tls_cert, given.tls_key)
         http = [_inherited(fd) for fd in given.http_fd] + [_bound(address) for address in given.http]
@@ -84,6 +88,7 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
         token=token,
         require_token=given.require_token,
         max_body=given.max_body,
+        max_message=given.max_message,
         max_in_flight=given.max_in_flight,
         grace=given.grace,
         siblings=tuple(given.sibling),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colonnade import defaults
 from colonnade.errors import TooLarge
 from colonnade.gateway.fleet import Replica
-from colonnade.gateway.forward import Forward
+from colonnade.gateway.forward import Forward, Sender
 from colonnade.gateway.forwarding import Header, response_headers
-from colonnade.net import Part, grpc
+from colonnade.gateway.way import Way
+from colonnade.net import Exchange, Part, grpc
 from colonnade.net.mux import AnswerHead
 from colonnade.wire.failures import grpc_code
 from colonnade.wire.grpc_framing import Code, MessageSizes, code_of
@@ -36,6 +36,11 @@ class GrpcForward(Forward):
     _code: Code | None = None  # of the answer, once it is known
     _only: Sequence[Header] = ()  # the trailers of an answer that has nothing else
     _sizes: MessageSizes | None = None
+
+    def __init__(self, proxy: Sender, exchange: Exchange, way: Way, limit: int) -> None:
+        """`limit`: largest message of the request in bytes."""
+        super().__init__(proxy, exchange, way)
+        self._limit = limit
 
     def begin(self) -> None:
         """Start with what comes of the body."""
@@ -71,7 +76,7 @@ class GrpcForward(Forward):
     # The request.
 
     def _collected(self, body: Part) -> None:
-        if len(body) <= defaults.MAX_GRPC_MESSAGE_BYTES or self._fits(body):
+        if len(body) <= self._limit or self._fits(body):
             super()._collected(body)
 
     def _body_part(self, part: bytes) -> None:
@@ -81,7 +86,7 @@ class GrpcForward(Forward):
     def _fits(self, part: Part) -> bool:
         sizes = self._sizes
         if sizes is None:
-            sizes = self._sizes = MessageSizes(defaults.MAX_GRPC_MESSAGE_BYTES)
+            sizes = self._sizes = MessageSizes(self._limit)
         try:
             sizes.feed(part)
         except TooLarge as error:
@@ -126,7 +131,8 @@ class GrpcForward(Forward):
 
     def _fail(self, status: int, message: str, headers: list[Header] | None = None) -> None:
         self._code = Code(grpc_code(status))
-        grpc.end(self._exchange, self._code, message)
+        after = next((float(value) for name, value in headers or () if name == b"retry-after"), None)
+        grpc.end(self._exchange, self._code, message, retry_after=after)
         self._done(status)
 
     def _cut(self, status: int) -> None:

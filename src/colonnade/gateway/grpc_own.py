@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from colonnade import defaults
 from colonnade.gateway.own import EXTENSIONS
 from colonnade.net import Exchange, grpc
 from colonnade.net.grpc import CallHead
@@ -25,9 +24,10 @@ _ANSWERS = {
 
 
 class Own:
-    """Answers them. `ready`: whether the gateway takes new calls."""
+    """Answers them. `ready`: whether the gateway takes new calls; `limit`: largest message in bytes."""
 
-    def __init__(self, ready: Callable[[], bool]) -> None:
+    def __init__(self, ready: Callable[[], bool], limit: int) -> None:
+        self._limit = limit
         self._health = Health(lambda name: ready() if name in _NAMES else None, lambda: _NAMES)
         self._reflection = Reflection()
 
@@ -38,7 +38,7 @@ class Own:
         head = CallHead.read(exchange.headers)
         if answer is not None:
             whole = answer
-            grpc.collect(exchange, head, defaults.MAX_GRPC_MESSAGE_BYTES, lambda _: grpc.reply(exchange, whole))
+            grpc.collect(exchange, head, self._limit, lambda _: grpc.reply(exchange, whole))
         elif path in self._health.methods:
             self._health.methods[path](exchange, head)
         elif path in PATHS:

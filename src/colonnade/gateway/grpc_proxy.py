@@ -12,6 +12,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from colonnade import defaults
 from colonnade.errors import MethodNotAllowed, NotFound, Unauthorized
 from colonnade.gateway.access import REFUSED, Access
 from colonnade.gateway.fleet import Fleet, Service
@@ -34,17 +35,21 @@ SERVICE = "inference.GRPCInferenceService"
 _LIFECYCLE = frozenset(f"/{SERVICE}/{name}".encode() for name in ("RepositoryModelLoad", "RepositoryModelUnload"))
 _OF_SERVER = frozenset(f"/{SERVICE}/{name}".encode() for name in ("ServerLive", "ServerReady", "ServerMetadata"))
 _FREE = (b"/grpc.health.v1.Health/", b"/grpc.reflection.v1")  # who watches over the gateway needs no token for these
+_RETRY_SOON = 1.0  # seconds; HTTP callers are told the same
 _LOOKED_AT = 4096  # bytes of a first message in which the model's name must be
 
 
 class _Refused(Exception):
     """A call that gets no replica's answer."""
 
-    def __init__(self, code: Code, message: str, service: Service | None = None) -> None:
+    def __init__(
+        self, code: Code, message: str, service: Service | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.service = service
+        self.retry_after = retry_after
 
 
 class _Ways:
@@ -81,13 +86,23 @@ class GrpcProxy:
         timeouts: ends those that take longer than their route or their deadline allows.
     """
 
-    def __init__(self, fleet: Fleet, access: Access, metrics: GatewayMetrics, request_id: Callable[[], bytes]) -> None:
-        """`request_id` makes the id of a call that came without one."""
+    def __init__(
+        self,
+        fleet: Fleet,
+        access: Access,
+        metrics: GatewayMetrics,
+        request_id: Callable[[], bytes],
+        max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES,
+    ) -> None:
+        """`request_id` makes the id of a call that came without one; a message of a request over `max_message` bytes is
+        refused.
+        """
         self.fleet = fleet
         self.access = access
         self.in_flight = 0
         self.timeouts: Timeouts[Forward] = Timeouts(lambda forward: forward.timed_out())
         self.request_id = request_id
+        self._max_message = max_message
         self._unrouted = metrics.unrouted
         self._draining = False
         self._server: Own | None = None
@@ -105,7 +120,7 @@ class GrpcProxy:
                 return
             if ways.by_host is not None:
                 way = self._pass(exchange, ways, ways.by_host)
-                GrpcForward(self, exchange, way).begin()
+                GrpcForward(self, exchange, way, self._max_message).begin()
             elif exchange.received:
                 exchange.collect(partial(self._collected, exchange, ways))
             else:
@@ -125,7 +140,7 @@ class GrpcProxy:
     def refuse(self, exchange: Exchange, error: Exception) -> None:
         """End a call that is not forwarded."""
         if isinstance(error, _Refused):
-            grpc.end(exchange, error.code, error.message)
+            grpc.end(exchange, error.code, error.message, retry_after=error.retry_after)
             if error.service is not None:
                 error.service.counts.grpc(error.code.name, 0.0)
         else:
@@ -145,7 +160,7 @@ class GrpcProxy:
             if self._server is None:
                 from colonnade.gateway.grpc_own import Own
 
-                self._server = Own(lambda: not self._draining)
+                self._server = Own(lambda: not self._draining, self._max_message)
             self._server(exchange)
             return False
         return True
@@ -161,7 +176,7 @@ class GrpcProxy:
         if first is None and not ended:
             return False
         way = self._pass(exchange, ways, self._by_model(exchange, ways.matcher, first or b""))
-        GrpcForward(self, exchange, way).begin_with([body], ended)
+        GrpcForward(self, exchange, way, self._max_message).begin_with([body], ended)
         return True
 
     def _by_model(self, exchange: Exchange, matcher: Matcher, message: bytes) -> int:
@@ -190,7 +205,7 @@ class GrpcProxy:
         if exchange.path in _LIFECYCLE:
             raise _Refused(Code.UNIMPLEMENTED, LIFECYCLE, service)
         if not service.ready:
-            raise _Refused(Code.UNAVAILABLE, not_ready(service.route), service)
+            raise _Refused(Code.UNAVAILABLE, not_ready(service.route), service, _RETRY_SOON)
         name = f"{service.route.namespace}/{service.route.name}"
         if not service.grpc_balancer.members:
             raise _Refused(Code.UNAVAILABLE, f"Service {name} speaks no gRPC; ask it over HTTP.", service)
@@ -198,7 +213,7 @@ class GrpcProxy:
         if refused is not None:
             service.counts.shed(refused.reason)
             text = f"Service {name} takes no request now: {refused.message}."
-            raise _Refused(Code(grpc_code(refused.status)), text, service)
+            raise _Refused(Code(grpc_code(refused.status)), text, service, refused.retry_after)
         return way
 
 

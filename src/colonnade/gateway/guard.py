@@ -118,12 +118,14 @@ class Guard:
                     load.start_slowly(now, policy.slow_start)
         self._loads = tuple(loads)
 
-    def admit(self, now: float) -> Refused | None:
-        """Why a request may not pass, or None if it may."""
+    def admit(self, now: float, *, executes: bool = True) -> Refused | None:
+        """Why a request may not pass, or None if it may. `executes`: it makes a model work; health and metadata do not,
+        and pass however flooded the model is.
+        """
         if not self._shares.admits(self.in_flight):
             text = f"{self.in_flight} of its requests are under way, its share of what the gateway forwards at one time"
             return Refused(503, "share", text, 1.0)
-        return self._refuse(now) if self._alert else None
+        return self._refuse(now, executes) if self._alert else None
 
     def begin(self) -> None:
         """Count a request that passes; `end` must follow exactly once."""
@@ -176,10 +178,10 @@ class Guard:
         """Whether the budget has room for sending a request again; it is used by that."""
         return self._retries.take(now)
 
-    def _refuse(self, now: float) -> Refused | None:
-        """What the throttle and the breaker say, while something was wrong. The breaker comes last: whom it lets pass as
-        its trial must not be refused by anybody else."""
-        if self._throttle.active and not self._throttle.admits(now):
+    def _refuse(self, now: float, executes: bool) -> Refused | None:
+        """What the throttle and the breaker say, while something was wrong. The breaker is last: whom it lets pass
+        as its trial must not be refused by anybody else."""
+        if executes and self._throttle.active and not self._throttle.admits(now):
             return Refused(429, "throttle", "its replicas refuse more than they take", 1.0)
         if self._breaker.state:
             rest = self._breaker.refuse(now)

@@ -16,8 +16,11 @@ from colonnade.version import __version__
 INDEX = b"/v2/repository/index"
 METRICS = b"/metrics"
 
+OPTIONS = b"OPTIONS"
+ANYTHING = b"*"  # the path of `OPTIONS *`: the gateway itself
+
 # Whoever watches over the gateway needs no token for these.
-FREE = frozenset({b"/", b"/healthz", b"/v2/health/live", b"/v2/health/ready"})
+FREE = frozenset({ANYTHING, b"/", b"/healthz", b"/v2/health/live", b"/v2/health/ready"})
 _LISTS = frozenset({b"/v1/models", b"/v2/models"})
 PATHS = FREE | _LISTS | {b"/v2", b"/v2/", INDEX, METRICS}
 EXTENSIONS = ("binary_tensor_data", "model_repository")  # `wire.v2` says the same; it costs numpy, which is not here
@@ -50,7 +53,9 @@ class IndexRequest(msgspec.Struct):
 
 def allowed(path: bytes) -> tuple[bytes, ...]:
     """The methods that one of `PATHS` takes."""
-    return (b"POST",) if path == INDEX else (b"GET", b"HEAD")
+    if path == ANYTHING:
+        return (b"GET", b"HEAD", b"POST", OPTIONS)
+    return (b"POST", OPTIONS) if path == INDEX else (b"GET", b"HEAD", OPTIONS)
 
 
 def answer(path: bytes, table: RouteTable, *, draining: bool) -> Answer:

@@ -30,6 +30,7 @@ class Settings:
         http, grpc: bound sockets to accept on, all protocols on each; the gateway owns them from here on.
         tls: settings for TLS on those; None for plain connections.
         token: the gateway's own bearer token; needed by every request if `require_token`.
+        max_message: bytes of one gRPC message of a request.
         grace: seconds from the beginning of a drain until what is still in flight is cut.
         siblings: admin sockets of the other gateways on the same ports, whose numbers `/metrics` adds to its own.
     """
@@ -42,6 +43,7 @@ class Settings:
     token: str | None = None
     require_token: bool = False
     max_body: int = defaults.MAX_BODY_BYTES
+    max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
     max_in_flight: int = defaults.MAX_IN_FLIGHT
     grace: float = defaults.GRACE_PERIOD
     siblings: tuple[str, ...] = ()
@@ -57,7 +59,7 @@ class Gateway:
         self._access = Access(settings.token, required=settings.require_token)
         self._scrape = Scrape(self._metrics, settings.siblings)
         self._proxy = Proxy(self.fleet, self._access, self._metrics, self._scrape)
-        self._grpc = GrpcProxy(self.fleet, self._access, self._metrics, self._proxy.request_id)
+        self._grpc = GrpcProxy(self.fleet, self._access, self._metrics, self._proxy.request_id, settings.max_message)
         self._http = HttpServer(
             Ingress(self._proxy, self._grpc),
             limits=Limits(body_bytes=settings.max_body),

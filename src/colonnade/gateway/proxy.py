@@ -64,7 +64,7 @@ class Proxy:
             service.counts.http(503, 0.0)
             exchange.reply(503, own.error(not_ready(service.route)), headers=RETRY_SOON)
             return
-        refused = service.guard.admit(monotonic())
+        refused = service.guard.admit(monotonic(), executes=exchange.method == b"POST")
         if refused is None:
             if b"upgrade" in exchange.headers and offers_websocket(exchange):
                 Tunnel(self, exchange, way).begin()
@@ -121,8 +121,10 @@ class Proxy:
         path = exchange.path
         methods = own.allowed(path)
         if exchange.method not in methods:
-            text = f"{path.decode()} takes {' and '.join(method.decode() for method in methods)}."
+            text = f"{path.decode()} takes {', '.join(method.decode() for method in methods)}."
             exchange.reply(405, own.error(text), headers=[(b"allow", b", ".join(methods))])
+        elif exchange.method == own.OPTIONS:
+            exchange.reply(204, headers=[(b"allow", b", ".join(methods))])
         elif path == own.METRICS:
             self._scrape.answer(exchange)
         elif path == own.INDEX:

@@ -66,7 +66,8 @@ class Timeouts(Generic[T]):
             items = self._slots.get(slot)
             while items:  # it stays in its place meanwhile: one that expires may end another
                 self._expire(items.pop())
-            self._slots.pop(slot, None)
+            if items is not None and self._slots.get(slot) is items:
+                del self._slots[slot]
         if self._order and (self._timer is None or self._order[0] < self._next):
             self._arm(self._order[0])
 

@@ -156,11 +156,11 @@ class Call:
         if callback is not None and not self._closed:
             callback()
 
-    def ended(self) -> None:
+    def ended(self, trailers: Sequence[Header] = ()) -> None:
         """The answer is complete and the connection is free again."""
         if not self._closed:
             self._detach()
-            self.receiver.end()
+            self.receiver.end(trailers)
 
     def broken(self, error: Error, sent: bool) -> None:
         """The connection failed under this call."""

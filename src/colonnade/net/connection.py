@@ -2,8 +2,8 @@
 
 The fast path is one call of `data_received`: the reader hands over an exchange, the application gets it, its body
 follows, the application replies, and what was written goes out in one write when the bytes are used up. The rest of
-this file is what keeps that safe: one exchange with the application at a time, reading stopped while pipelined ones
-wait, refusals, lingering close, and the clock's verdict on clients that stall.
+this file is what keeps that safe: one exchange with the application at a time, reading stopped when many pipelined
+ones wait, refusals, lingering close, and the clock's verdict on clients that stall.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What is read of pipelined requests while one is with the application. To read on is how its client is seen to leave.
+_MAX_QUEUED = 16
+_MAX_QUEUED_BYTES = 64 << 10
+
 
 class Connection(Outgoing):
     """One client connection of an `HttpServer`.
@@ -44,13 +48,16 @@ class Connection(Outgoing):
     """
 
     __slots__ = (
+        "_behind",
         "_current",
         "_cut_at",
         "_discarded",
         "_discarding",
         "_hold_body",
         "_hold_queue",
+        "_offered",
         "_queue",
+        "_queued_bytes",
         "_reader",
         "_server",
         "_unspoken",
@@ -74,6 +81,9 @@ class Connection(Outgoing):
         self._reader = RequestReader(self, server.limits, server.known)
         self._current: Exchange | None = None  # with the application
         self._queue: deque[Exchange | Refusal] = deque()  # pipelined behind it
+        self._queued_bytes = 0  # that came since requests wait
+        self._offered: Exchange | None = None  # may still be answered with another protocol
+        self._behind: list[bytes] = []  # bytes behind that one, of whichever protocol
         self._hold_body = self._hold_queue = False  # why reading is stopped
         self._cut_at = 0.0  # closing, and cut then at the latest; 0 while open
         self._discarded = 0  # bytes read and dropped behind an answer
@@ -99,6 +109,7 @@ class Connection(Outgoing):
         self.deaf = True
         self._reader.stop()
         self._queue.clear()
+        self._forget_offer()
         self._stop_discarding()
         self._server.lost(self)
         self.writing_paused = False
@@ -113,12 +124,17 @@ class Connection(Outgoing):
             self._discard(len(data))
             return
         self.seen = monotonic()
+        if self._offered is not None:
+            self._stash(data)
+            return
         exchange = self._reader.known(data)
         if exchange is not None:  # a request in one piece, and nothing after it
             self.begun = self.seen
             if not exchange.keep_alive:
                 self.deaf = True
             self.arrived(exchange)
+            if self._queue:
+                self._count_queued(len(data))
             return
         if self._unspoken is not None:
             if (greeting := self._greeted(data)) is None:
@@ -133,6 +149,8 @@ class Connection(Outgoing):
         self._corked = False
         if self._out:
             self._flush()
+        if self._queue:
+            self._count_queued(len(data))
         receiving = self._reader.receiving
         if receiving is not None and (missing := receiving.missing()) is not None:
             self._reader.restart()
@@ -162,7 +180,6 @@ class Connection(Outgoing):
             self._dispatch(exchange)
         else:
             self._queue.append(exchange)
-            self._hold(queue=True)
 
     def body_part(self, exchange: Exchange, part: bytes) -> None:
         """A part of its body came."""
@@ -186,6 +203,12 @@ class Connection(Outgoing):
             self.deaf = True
         if self._current is None:
             self._next()
+
+    def offered(self, exchange: Exchange, behind: bytes) -> None:
+        """Its head offers an upgrade, and the application has not declined it: what is `behind` waits for that."""
+        self._offered = exchange
+        if behind:
+            self._stash(behind)
 
     # Called by the receiver of large bodies.
 
@@ -231,6 +254,8 @@ class Connection(Outgoing):
         self._current = None
         self._server.active -= 1
         self.begun = self.seen if self._corked else monotonic()
+        if exchange is self._offered:
+            asyncio.get_running_loop().call_soon(self._read_on)
         if not exchange.received:
             self._hold(body=False)
             if not exchange.keep_alive or self.discards_too_much(exchange):
@@ -255,10 +280,14 @@ class Connection(Outgoing):
         self._current = None
         self._server.active -= 1
         self._server.lost(self)
+        behind = b"".join(self._behind)
         self._shut()
+        self._hold(body=False, queue=False)
         protocol = make(self._server)
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
+        if behind:
+            protocol.data_received(behind)
 
     def discards_too_much(self, exchange: Exchange) -> bool:
         """Whether more of its body is to come than would be read and dropped to keep the connection."""
@@ -289,7 +318,8 @@ class Connection(Outgoing):
     def idle(self) -> bool:
         """Whether nothing is asked, half asked or unanswered here."""
         reader = self._reader
-        return self._current is None and not self._queue and not reader.in_head and reader.receiving is None
+        waiting = self._current is not None or self._queue or self._offered is not None
+        return not waiting and not reader.in_head and reader.receiving is None
 
     def close_idle(self, since: float) -> None:
         """Close if the connection has been idle since then (monotonic seconds) and no request waits in the kernel."""
@@ -313,6 +343,8 @@ class Connection(Outgoing):
                 self.abort()
         elif self._hold_body or self._hold_queue:
             return  # it is this side that does not read
+        elif reader.receiving is not None and self._queue:
+            return  # the last one that waits: its client may wait, too, for `100 Continue`
         elif reader.in_head:
             if now - self.begun > limits.read_timeout:
                 self._refuse(Refusal(408, f"The request head did not arrive within {limits.read_timeout:g} s."))
@@ -377,13 +409,43 @@ class Connection(Outgoing):
             if isinstance(waiting, Refusal):
                 self._answer_refusal(waiting)
             else:
-                self.begun = monotonic()
+                self.begun = self.seen = monotonic()
+                waiting.size_before = waiting.size
                 self._dispatch(waiting)
         self._corked = corked
         if self._out and not corked:
             self._flush()
-        if self._hold_queue and not self._queue:
+        if not self._queue:
+            self._queued_bytes = 0
+            if self._hold_queue:
+                self._hold(queue=False)
+
+    def _count_queued(self, size: int) -> None:
+        """Stop reading when enough waits."""
+        self._queued_bytes += size
+        if self._queued_bytes >= _MAX_QUEUED_BYTES or len(self._queue) >= _MAX_QUEUED:
+            self._hold(queue=True)
+
+    def _stash(self, data: bytes) -> None:
+        """Keep what came behind an offer that is not decided yet."""
+        self._behind.append(data)
+        self._count_queued(len(data))
+
+    def _read_on(self) -> None:
+        """The offer was declined: what came behind it is HTTP/1.1."""
+        behind = b"".join(self._behind)
+        self._forget_offer()
+        if self.deaf:
+            return
+        self._queued_bytes = 0
+        if self._hold_queue:
             self._hold(queue=False)
+        if behind:
+            self.data_received(behind)
+
+    def _forget_offer(self) -> None:
+        self._offered = None
+        self._behind.clear()
 
     def _failed(self, exchange: Exchange, error: Exception) -> None:
         """The application raised: an error of the family is answered, any other is opaque to the client."""
@@ -441,6 +503,7 @@ class Connection(Outgoing):
         self.deaf = True
         self._reader.stop()
         self._queue.clear()
+        self._forget_offer()
         self._cut_at = monotonic() + self._server.limits.read_timeout
         if self._out:
             self._flush()

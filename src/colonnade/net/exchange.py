@@ -45,6 +45,8 @@ class Exchange:
         path: target before `?`, not decoded; `b"*"` for `OPTIONS *`.
         headers: lower-case name to value; repeated fields are joined by `b", "`. Not to be changed: requests share it.
         length: announced length of the request's body; None for a chunked one.
+        trailers: fields behind a chunked body, names in lower case, once it is `received`; without those that would
+            change what the head says.
         keep_alive: the connection stays open after this answer.
         closed: the answer is complete or the client is gone; writing has no effect any more.
         bounded: the transport refuses a body over its limit. An application that bounds the parts of an endless body
@@ -58,6 +60,7 @@ class Exchange:
     takes_trailers = False
     started = False  # the head of the answer is written
     received = False  # the body is complete
+    trailers: Sequence[Header] = ()
     size = 0  # bytes of the body that came so far
     size_before = 0  # of them, those that came before the connection's clock began to count the body's rate
     _first: bytes | None = None  # of the body, while nobody has taken it

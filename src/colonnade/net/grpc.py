@@ -14,7 +14,7 @@ from colonnade.errors import Error, InvalidInput
 from colonnade.net import deadlines
 from colonnade.net.exchange import Exchange
 from colonnade.net.head import Header
-from colonnade.wire import failures
+from colonnade.wire import failures, grpc_details
 from colonnade.wire import grpc_framing as framing
 from colonnade.wire.grpc_framing import ACCEPTED, CODINGS, CONTENT_TYPE, IDENTITY, OK, Code, UnknownCoding
 
@@ -145,7 +145,8 @@ def refuse(exchange: Exchange, failure: BaseException) -> Code:
     """End a call with a failure; one that no caller shall see is logged and gets an id."""
     error: Error = failures.opaque(failure)
     code, message = failures.grpc_status(error)
-    end(exchange, code, message, [(b"grpc-accept-encoding", ACCEPTED)] if isinstance(error, UnknownCoding) else ())
+    headers = [(b"grpc-accept-encoding", ACCEPTED)] if isinstance(error, UnknownCoding) else ()
+    end(exchange, code, message, headers, retry_after=error.retry_after, reason=error.reason)
     return Code(code)
 
 
@@ -155,9 +156,17 @@ def unimplemented(exchange: Exchange) -> None:
     end(exchange, Code.UNIMPLEMENTED, f"No method {path}; ask server reflection for those that there are.")
 
 
-def end(exchange: Exchange, code: int, message: str, headers: Sequence[Header] = ()) -> None:
-    """End a call with a status that is not OK."""
-    trailers = framing.trailers(code, message)
+def end(
+    exchange: Exchange,
+    code: int,
+    message: str,
+    headers: Sequence[Header] = (),
+    *,
+    retry_after: float | None = None,
+    reason: str = "",
+) -> None:
+    """End a call with a status that is not OK; for `retry_after` and `reason` see `wire.grpc_details`."""
+    trailers = framing.trailers(code, message) + grpc_details.trailers(code, message, retry_after, reason)
     if exchange.started:
         exchange.finish(trailers)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl as tls
 from collections.abc import Iterable, Sequence
 
 from colonnade import defaults
@@ -24,7 +25,14 @@ class CallFailed(Exception):
 
 
 async def call(
-    address: Address, path: str, message: bytes, *, authority: str, metadata: Iterable[Header] = (), timeout: float
+    address: Address,
+    path: str,
+    message: bytes,
+    *,
+    authority: str,
+    metadata: Iterable[Header] = (),
+    timeout: float,
+    ssl: tls.SSLContext | None = None,
 ) -> bytes:
     """The answer's message.
 
@@ -35,12 +43,15 @@ async def call(
         authority: what the server is asked as, like the Host of HTTP.
         metadata: further fields, names in lower case.
         timeout: seconds; it is also the call's deadline.
+        ssl: settings for TLS.
 
     Raises:
         CallFailed: with the status of the answer, or UNAVAILABLE or DEADLINE_EXCEEDED if there was none.
     """
     answer = _Answer(asyncio.get_running_loop().create_future())
-    upstream = Http2Upstream(address)
+    if ssl is not None:
+        ssl.set_alpn_protocols(["h2"])
+    upstream = Http2Upstream(address, ssl=ssl)
     fields = [
         (b"host", authority.encode()),
         (b"content-type", CONTENT_TYPE),

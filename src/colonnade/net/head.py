@@ -20,6 +20,14 @@ KEEP_ALIVE = b"connection: keep-alive\r\n"
 # The transport's own: it knows the framing and the life of the connection, an application or a proxied answer does not.
 OWN_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"})
 
+# What no trailer field may say (RFC 9110, section 6.5.1): framing, routing, who may pass, what the head has decided.
+_NOT_IN_TRAILERS = OWN_HEADERS | {
+    b"age", b"authorization", b"cache-control", b"content-encoding", b"content-range", b"content-type", b"cookie",
+    b"expect", b"expires", b"host", b"location", b"max-forwards", b"proxy-authenticate", b"proxy-authorization",
+    b"proxy-connection", b"range", b"retry-after", b"set-cookie", b"te", b"trailer", b"upgrade", b"vary",
+    b"www-authenticate",
+}  # fmt: skip
+
 # Answers of these statuses have neither body nor length (RFC 9110, sections 15.2, 15.3.5, 15.4.5).
 BODILESS = frozenset({*range(200), 204, 304})
 
@@ -38,6 +46,11 @@ def field_lines(headers: Iterable[Header]) -> bytes:
         name = next(line for line in lines if line.count(b"\n") > 1 or line.count(b"\r") > 1 or b"\0" in line)
         raise ValueError(f"header {name[:100]!r}: CR, LF and NUL cannot be part of a field")
     return text
+
+
+def trailer_fields(fields: Iterable[Header]) -> list[Header]:
+    """The trailer fields that may be believed; names are in lower case."""
+    return [field for field in fields if field[0] not in _NOT_IN_TRAILERS]
 
 
 class ReadyHead:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from colonnade.net.exchange import Exchange
-from colonnade.net.head import Header
+from colonnade.net.head import Header, trailer_fields
 from colonnade.net.head_parse import (
     Refusal,
     RequestHead,
@@ -47,6 +47,7 @@ class RequestReader:
         "_raw_body",
         "_size",
         "_target",
+        "_trailers",
         "_unread",
         "in_head",
         "receiving",
@@ -62,6 +63,7 @@ class RequestReader:
         self._unread = b""  # what begins with the head that is read next, if it begins at a message's beginning
         self._target = b""
         self._fields: list[Header] = []
+        self._trailers: list[Header] = []
         self._head_bytes = 0  # of the head, or of the trailers, before these bytes; 0 if it began with them
         self._raw_body = 0  # bytes of a chunked body with its framing
         self._declining = False  # the parser stopped at an upgrade that is not taken
@@ -142,9 +144,12 @@ class RequestReader:
         if self.in_head:
             self._fields.append((name.lower(), value))
             return
-        self._head_bytes += len(name) + len(value) + 4  # a trailer field: bounded, and of no use to anyone here
+        self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > self._limits.header_bytes:
             raise Refusal(431, f"The trailer fields exceed {self._limits.header_bytes} bytes.")
+        self._trailers.append((name.lower(), value))
+        if len(self._trailers) > self._limits.header_count:
+            raise Refusal(431, f"More than {self._limits.header_count} trailer fields.")
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -199,6 +204,10 @@ class RequestReader:
         if self._declining:
             return
         exchange, self.receiving = self.receiving, None
+        if self._trailers:
+            fields, self._trailers = self._trailers, []
+            if exchange is not None:
+                exchange.trailers = trailer_fields(fields)
         if exchange is not None:
             self._connection.body_end(exchange)
 
@@ -232,7 +241,8 @@ class RequestReader:
         """Go on in HTTP/1.1 after a request that offers an upgrade, as RFC 9110, section 7.8 lets a server do.
 
         The parser stops behind such a head and would skip its body, so a fresh one takes over from a plain head with
-        the same framing.
+        the same framing. What follows a head without a body may be of another protocol: it is read when the answer
+        shows that it is not.
         """
         while True:
             exchange = self.receiving
@@ -240,6 +250,9 @@ class RequestReader:
             if exchange is None or exchange.length == 0:
                 self._declining = False
                 self.on_message_complete()
+                if exchange is not None and not exchange.started and not exchange.closed:
+                    self._connection.offered(exchange, bytes(rest))
+                    return
             else:
                 length = exchange.length
                 self._go_on(b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length)

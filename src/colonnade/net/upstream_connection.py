@@ -17,7 +17,7 @@ import httptools
 import msgspec
 
 from colonnade.errors import BadUpstream
-from colonnade.net.head import Header
+from colonnade.net.head import Header, trailer_fields
 
 if TYPE_CHECKING:
     from colonnade.net.call import Call
@@ -29,7 +29,7 @@ _MAX_FIELDS = 1000
 
 
 class _Excess(Exception):
-    """The head of the answer is larger than the bound, or an answer came that nobody asked for."""
+    """The answer's head, or its trailers, are larger than the bound, or an answer came that nobody asked for."""
 
 
 class AnswerHead(msgspec.Struct):
@@ -59,6 +59,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_poller",
         "_reusable",
         "_status",
+        "_trailers",
         "_transport",
         "_unread",
         "_until_close",
@@ -75,7 +76,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._poller = select.poll()
         self._call: Call | None = None
         self._fields: list[Header] = []
-        self._head_bytes = 0
+        self._trailers: list[Header] = []
+        self._head_bytes = 0  # of the head; then what came since the last part of the body, framing and trailers
         self._unread = b""  # what begins with the head that is read next, if it begins at an answer's beginning
         self._status = 0
         self._in_body = False
@@ -98,6 +100,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._call = call
         self._complete = self._in_body = self._until_close = False
         self._head_bytes = 0
+        if self._trailers:
+            self._trailers = []
         call.attach(self)
 
     def send(self, parts: list[bytes]) -> None:
@@ -155,12 +159,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
             return
         call.answered = True
-        if not self._in_body:
-            if not self._head_bytes and call.method != b"HEAD":
-                if self._read_known(call, data):
-                    return
-                self._unread = data
-            self._head_bytes += len(data)
+        if not (self._in_body or self._head_bytes) and call.method != b"HEAD":
+            if self._read_known(call, data):
+                return
+            self._unread = data
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -168,7 +171,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._complete:
             self._release(call)
-        elif not self._in_body and self._head_bytes > self._upstream.header_bytes:
+        elif self._head_bytes > self._upstream.header_bytes:
             self._broken_off(_Excess())
 
     # Called by the parser.
@@ -179,10 +182,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_body:
-            return  # a trailer field
-        self._fields.append((name.lower(), value))
-        if len(self._fields) > _MAX_FIELDS:
+        fields = self._trailers if self._in_body else self._fields
+        fields.append((name.lower(), value))
+        if len(fields) > _MAX_FIELDS:
             raise _Excess
 
     def on_headers_complete(self) -> None:
@@ -215,11 +217,17 @@ class UpstreamConnection(asyncio.Protocol):
         call = self._call
         if self._complete:
             raise _Excess
+        self._head_bytes = 0
         if call is not None and not call.closed:
             call.receiver.chunk(data)
 
     def on_message_complete(self) -> None:
         if self._in_body and not self._until_close:
+            trailers = self._trailers
+            if trailers:
+                if sum(len(name) + len(value) + 4 for name, value in trailers) > self._upstream.header_bytes:
+                    raise _Excess
+                self._trailers = trailer_fields(trailers)
             self._complete = True
 
     # Inside.
@@ -252,6 +260,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _release(self, call: Call) -> None:
         self._call = None
+        trailers = self._trailers  # the next call begins with others
         if call.method == b"HEAD":
             self._parser = httptools.HttpResponseParser(self)  # the old one waits for the body
         if self._reusable and call.finished and not self._transport.is_closing():
@@ -260,7 +269,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._upstream.release(self)
         else:
             self._transport.close()
-        call.ended()
+        call.ended(trailers)
 
     def _broken_off(self, error: Exception) -> None:
         cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None

@@ -37,6 +37,7 @@ from colonnade.wire import v2
 from colonnade.wire.grpc_framing import is_grpc
 
 SERVER_NAME = "colonnade"
+_OPTIONS = b"OPTIONS"
 _METRICS_TYPE = CONTENT_TYPE.encode("ascii")
 _CALLS: dict[Operation, type[HttpCall]] = {
     Operation.V1_PREDICT: V1Call,
@@ -120,12 +121,18 @@ class Router:
         self._grpc(exchange)
 
     def _slow(self, exchange: Exchange) -> None:
+        if exchange.path == b"*" and exchange.method == _OPTIONS:
+            _tell_methods(exchange, b"GET, HEAD, POST, OPTIONS")
+            return
         target = parse(exchange.path)
         if target is None:
             path = exchange.path.decode("latin-1")
             raise NotFound(f"No route {path}; this server has /v1/models, /v2, /v2/models and /metrics.")
         operation = target.operation
         allowed = operation.method
+        if exchange.method == _OPTIONS:
+            _tell_methods(exchange, _methods(allowed))
+            return
         if exchange.method != allowed and not (allowed == GET and exchange.method == b"HEAD"):
             _refuse_method(exchange, allowed)
             return
@@ -258,5 +265,14 @@ def _optional(body: bytes, kind: type[S]) -> S:
 def _refuse_method(exchange: Exchange, allowed: bytes) -> None:
     use = allowed.decode()
     text = f"{exchange.method.decode('latin-1')} is not allowed here; use {use}"
-    allow = b"GET, HEAD" if allowed == GET else allowed
-    answers.refuse(exchange, MethodNotAllowed(text), [(b"allow", allow)])
+    answers.refuse(exchange, MethodNotAllowed(text), [(b"allow", _methods(allowed))])
+
+
+def _tell_methods(exchange: Exchange, methods: bytes) -> None:
+    """Answers OPTIONS."""
+    answers.reply(exchange, 204, b"", headers=[(b"allow", methods)])
+
+
+def _methods(allowed: bytes) -> bytes:
+    """What `Allow` says of an operation."""
+    return b"GET, HEAD, OPTIONS" if allowed == GET else b"%b, OPTIONS" % allowed

@@ -25,11 +25,12 @@ from colonnade.net.mux.frames import (
     HEADER,
     LENGTH,
     MAX_FRAME,
+    OPEN,
     REQUEST,
     UNKNOWN,
     frame,
 )
-from colonnade.net.mux.heads import pack_answer
+from colonnade.net.mux.heads import pack_answer, pack_request
 
 from ..raw import until
 from .conftest import Pair, Recorder, Scripted, read_frame
@@ -235,6 +236,20 @@ async def test_a_server_cuts_who_stops_in_the_middle_of_a_frame(pair: Pair) -> N
     writer.write(mux.PREFACE + HEADER.pack(100, 1, REQUEST, 0, 0) + b"half")
     await until(lambda: peers.server.connections == 1)
     await until(lambda: peers.server.connections == 0)
+    writer.close()
+
+
+@pytest.mark.parametrize("length", [UNKNOWN - 1, -(1 << 63)])
+async def test_a_server_cuts_who_announces_a_negative_length(pair: Pair, length: int) -> None:
+    seen: list[Exchange] = []
+    peers = await pair(seen.append)
+    reader, writer = await asyncio.open_unix_connection(peers.path)
+    writer.write(mux.PREFACE + frame(HEAD, 0, pack_request(b"POST", b"/", []), 0))
+    writer.write(frame(OPEN, 1, LENGTH.pack(length)))
+    async with asyncio.timeout(5):
+        await reader.read()
+    await until(lambda: peers.server.connections == 0)
+    assert not seen
     writer.close()
 
 

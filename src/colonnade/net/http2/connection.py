@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from colonnade import defaults
-from colonnade.net.head import Header
+from colonnade.net.head import Header, trailer_fields
 from colonnade.net.head_parse import Refusal, RequestHead
 from colonnade.net.http2 import frames
 from colonnade.net.http2.budget import Budget
@@ -356,7 +356,7 @@ class Http2Connection(Endpoint):
         return head
 
     def _trailers(self, stream: int, block: bytes, ended: bool) -> None:
-        """A block on a stream that was opened before: it ends the body. Its fields are of no use to anyone here."""
+        """A block on a stream that was opened before: it ends the body."""
         if not stream & 1:
             raise Fault(frames.PROTOCOL_ERROR, "a client's streams have odd numbers")
         decoded = self._reader.read(block)
@@ -371,6 +371,7 @@ class Http2Connection(Endpoint):
             raise StreamFault(stream, frames.PROTOCOL_ERROR, str(error)) from None
         if not ended or (exchange.length is not None and exchange.size != exchange.length):
             raise StreamFault(stream, frames.PROTOCOL_ERROR, "trailers that do not end the body")
+        exchange.trailers = trailer_fields(decoded)
         try:
             self._body_ended(exchange)
         except Exception as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl as tls
 from collections import deque
 from collections.abc import Iterable
 
@@ -33,6 +34,7 @@ class Http2Upstream:
         address: the peer.
         connect_timeout: seconds.
         header_bytes: bound on the head of an answer.
+        ssl: settings for TLS.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class Http2Upstream:
         *,
         connect_timeout: float = defaults.CONNECT_TIMEOUT,
         header_bytes: int = defaults.MAX_HEADER_BYTES,
+        ssl: tls.SSLContext | None = None,
     ) -> None:
         self.address = address
+        self._ssl = ssl
         self.header_bytes = header_bytes
         self._authority = address.authority
         self._connect_timeout = connect_timeout
@@ -61,7 +65,12 @@ class Http2Upstream:
         """
         given = list(headers)
         authority = next((value for name, value in given if name.lower() == b"host"), self._authority)
-        pseudo = [(b":method", method), (b":scheme", b"http"), (b":path", target), (b":authority", authority)]
+        pseudo = [
+            (b":method", method),
+            (b":scheme", b"https" if self._ssl else b"http"),
+            (b":path", target),
+            (b":authority", authority),
+        ]
         regular = [field for field in given if field[0].lower() not in _OWN]
         return fields([*pseudo, *regular, (b"te", b"trailers")])
 
@@ -134,7 +143,7 @@ class Http2Upstream:
                     _, link = await loop.create_unix_connection(self._client, self.address.path)
                 else:
                     _, link = await loop.create_connection(
-                        self._client, self.address.host or "", self.address.port or 0
+                        self._client, self.address.host or "", self.address.port or 0, ssl=self._ssl
                     )
         except (OSError, TimeoutError) as error:
             self._connecting = None

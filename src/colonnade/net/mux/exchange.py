@@ -10,7 +10,7 @@ from colonnade.net.exchange import Exchange
 from colonnade.net.head import BODILESS, Body, Header, Part
 from colonnade.net.head_parse import RequestHead
 from colonnade.net.mux.flow import Inflow, Outflow
-from colonnade.net.mux.frames import ANSWER, ANSWER_AT, BEGIN, HEADER, LENGTH, MAX_ID, UNKNOWN, WHOLE
+from colonnade.net.mux.frames import ANSWER, ANSWER_AT, BEGIN, HEADER, LENGTH, MAX_ID, UNKNOWN, WHOLE, Malformed
 from colonnade.net.mux.heads import ID, pack_fields
 from colonnade.net.request_head import METHODS_WITH_BODY
 
@@ -53,7 +53,13 @@ class MuxExchange(Exchange):
             headers[LENGTH_FIELD] = b"%d" % size
 
     def expect(self, length: int) -> None:
-        """The body, of this length or of `UNKNOWN`, comes in parts."""
+        """The body, of this length or of `UNKNOWN`, comes in parts.
+
+        Raises:
+            Malformed: no body has that length.
+        """
+        if length < UNKNOWN:
+            raise Malformed(f"a body of {length} bytes")
         self.inflow = Inflow(self._link, self.stream_id)
         self._first = None
         self.size = 0
