@@ -186,6 +186,16 @@ async def test_a_client_that_leaves_during_the_handshake(running: Running, upstr
     await until(lambda: member.load.outstanding == 0)
 
 
+async def test_a_handshake_has_the_route_s_time(running: Running, upstream: Upstream) -> None:
+    service = running.gateway.fleet.services[0]
+    running.route(iris(service.route.backends[0].http, timeout=0.2))
+    upstream.reading.clear()
+    refused = await (await open_socket(running)).event()
+    assert isinstance(refused, RejectConnection)
+    assert refused.status_code == 504
+    assert service.balancer.members[0].load.outstanding == 0
+
+
 async def test_a_side_that_does_not_read_stops_the_other(running: Running, upstream: Upstream) -> None:
     ws = await open_socket(running)
     await ws.event()

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from colonnade.errors import InvalidInput
-from colonnade.net import Exchange, tls
+from colonnade.net import Address, Exchange, tls
+from colonnade.net.grpc_client import CallFailed, call
 from colonnade.net.http2 import PREFACE, Http2
-from colonnade.security.certificates import Certificates
+from colonnade.security.certificates import Certificates, ensure
 
 from .conftest import Serve
 from .raw import DEADLINE, echo
@@ -56,7 +57,7 @@ async def test_a_session_is_resumed(port: int, trusting: ssl.SSLContext, newest:
     assert reused
 
 
-async def test_grpc_over_tls(serve: Serve, certs: Certificates) -> None:
+async def test_grpc_over_tls(serve: Serve, certs: Certificates, tmp_path: Path) -> None:
     def app(exchange: Exchange) -> None:
         exchange.collect(lambda body: exchange.reply(200, body, b"application/grpc", trailers=[(b"grpc-status", b"0")]))
 
@@ -64,6 +65,12 @@ async def test_grpc_over_tls(serve: Serve, certs: Certificates) -> None:
     port = await serve(app, ssl=context, dialects=[(PREFACE, Http2())])
     async with grpc.aio.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(certs.ca_pem)) as channel:
         assert await channel.unary_unary("/any/Method")(b"x" * 100_000, timeout=DEADLINE) == b"x" * 100_000
+    pinned = tls.pinned_context(certs.cert_path)  # whatever the server is called
+    where = Address(host="127.0.0.1", port=port)
+    assert await call(where, "/any/Method", b"x", authority="svc", timeout=DEADLINE, ssl=pinned) == b"x"
+    other = tls.pinned_context(ensure(tmp_path / "other").cert_path)
+    with pytest.raises(CallFailed):
+        await call(where, "/any/Method", b"x", authority="svc", timeout=DEADLINE, ssl=other)
 
 
 async def test_plain_connections_are_not_taken(port: int) -> None:

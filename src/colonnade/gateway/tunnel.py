@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from colonnade import defaults
 from colonnade.errors import Error, Unavailable
 from colonnade.gateway import own
 from colonnade.gateway.fleet import Replica
@@ -48,6 +49,7 @@ class Tunnel:
         self._replica: Replica | None = None
         self._call: UpgradeCall | None = None
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None  # until the handshake is answered
 
     def begin(self) -> None:
         """Ask a replica."""
@@ -64,7 +66,9 @@ class Tunnel:
         self._proxy.in_flight += 1
         self._service.guard.begin()
         self._exchange.on_disconnect(self._client_gone)
-        self._task = asyncio.get_running_loop().create_task(self._ask(replica))
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._way.timeout or defaults.READ_TIMEOUT, self._timed_out)
+        self._task = loop.create_task(self._ask(replica))
 
     async def _ask(self, replica: Replica) -> None:
         exchange = self._exchange
@@ -86,6 +90,7 @@ class Tunnel:
         now = time.monotonic()
         if self._replica is None:
             return
+        self._stop_timer()
         if error is not None or call is None:
             self._service.counts.failures.inc()
             self._service.guard.failed(self._replica.load, now)
@@ -112,17 +117,37 @@ class Tunnel:
         self._exchange.reply(status, own.error(message))
         self._end(status)
 
-    def _client_gone(self) -> None:
+    def _timed_out(self) -> None:
+        self._timer = None
+        if self._replica is not None:
+            self._service.guard.failed(self._replica.load, time.monotonic())
+        self._stop()
+        route = self._service.route
+        self._refuse(
+            504, f"No replica of service {route.namespace}/{route.name} answered the WebSocket handshake in time."
+        )
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _stop(self) -> None:
+        """Gives up the connection to the replica."""
         if self._task is not None:
             self._task.cancel()
         if self._call is not None:
             self._call.close()
+
+    def _client_gone(self) -> None:
+        self._stop()
         self._end(CLIENT_GONE)
 
     def _end(self, status: int) -> None:
         replica, self._replica = self._replica, None
         if replica is None:
             return
+        self._stop_timer()
         replica.release()
         self._proxy.in_flight -= 1
         self._service.guard.end()
