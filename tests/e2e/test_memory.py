@@ -31,7 +31,7 @@ def test_no_growth(product: Product, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(IDENTITY)
     model = {"modelFormat": {"name": "python"}, "storageUri": str(tmp_path)}
     product.apply(service("plain", {"model": model}))
-    product.apply(service("kept", {"model": model}, colonnade_dev__response_cache=CACHE))
+    product.apply(service("kept", {"model": model}, **{"colonnade.dev/response-cache": CACHE}))
     until(lambda: len(product.replica_pids()) == 2, "a replica of each runs")
     pids = {"gateway": product.gateway_pid()}
     pids |= {f"replica {number}": pid for number, pid in enumerate(product.replica_pids(), 1)}

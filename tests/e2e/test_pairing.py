@@ -24,7 +24,7 @@ def test_no_answer_of_another_request(product: Product, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(IDENTITY)
     model = {"modelFormat": {"name": "python"}, "storageUri": str(tmp_path)}
     product.apply(service("plain", {"minReplicas": 2, "model": model}))
-    product.apply(service("kept", {"minReplicas": 2, "model": model}, colonnade_dev__response_cache="16Mi"))
+    product.apply(service("kept", {"minReplicas": 2, "model": model}, **{"colonnade.dev/response-cache": "16Mi"}))
     until(lambda: len(product.replica_pids()) == 4, "two replicas of each run")
     rng = random.Random(20261123)
     killed = 0

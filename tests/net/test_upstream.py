@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -34,7 +34,7 @@ class Recorder:
     def chunk(self, data: bytes) -> None:
         self.parts.append(data)
 
-    def end(self) -> None:
+    def end(self, trailers: Sequence[Header] = ()) -> None:
         self.ended += 1
 
     def failed(self, error: Exception, sent: bool) -> None:
