@@ -154,6 +154,6 @@ async def test_trailers_of_a_foreign_server_reach_the_client(running: Running, p
         async with asyncio.timeout(5):
             assert b"transfer-encoding: chunked" in await reader.readuntil(b"\r\n\r\n")
             body = await reader.readuntil(b"\r\n\r\n")
-        assert body == b"2\r\nok\r\n0\r\nx-sum: 9\r\n\r\n"
+        assert body.endswith(b"\r\n0\r\nx-sum: 9\r\n\r\n")
     writer.close()
     server.close()

@@ -352,7 +352,7 @@ async def test_a_client_that_leaves_is_seen_while_its_requests_wait(serve: Serve
 @pytest.mark.parametrize(
     "request_bytes", [get(b"/" + b"a" * 2000), b"POST / HTTP/1.1\r\n" + H + b"Content-Length: 9999\r\n\r\n"]
 )
-async def test_what_waits_is_bounded(serve: Serve, servers: list[HttpServer], request_bytes: bytes) -> None:
+async def test_what_waits_is_bounded(serve: Serve, request_bytes: bytes) -> None:
     """The client is stopped by what the kernel holds, and every request is served in the end."""
     app = Held()
     client = await Client.connect(
