@@ -17,6 +17,7 @@ from typing import Any
 
 from colonnade.errors import ModelNotFound, ModelNotReady, NotFound, Unavailable
 from colonnade.model.contract import Model
+from colonnade.observe import memory
 from colonnade.server.execution import Execution, Policy
 from colonnade.server.hooks import Observe
 from colonnade.server.lane import Lane
@@ -181,7 +182,7 @@ class Repository:
                     execution.cached = CachedStart(hosted.cache, execution.start)
             self._enter(hosted, State.READY, "", execution)
             if before is not None:
-                self._own(before.retire())
+                self._own(_freed(before))
 
     async def _unload(self, hosted: Hosted) -> None:
         async with hosted.changing:
@@ -219,3 +220,9 @@ async def _discard(copies: Sequence[tuple[Model, Lane]]) -> None:
                 await freed
         except Exception:  # user code may raise anything; why the model did not load is what counts
             _log.exception("an instance of the model could not be unloaded", extra={"model": model.name})
+
+
+async def _freed(before: Execution) -> None:
+    """Ends what was replaced, and lets the collector see that it is gone."""
+    await before.retire()
+    memory.settle()
