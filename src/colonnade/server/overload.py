@@ -8,7 +8,8 @@ The controller is CoDel's (Nichols and Jacobson, "Controlling Queue Delay", RFC 
 instead of where it leaves, since a refusal at once costs its client nothing. A queue that is long for a moment is a
 burst and does its work; a queue that stays long only adds delay. So a wait above `target` is allowed for `interval`,
 and after that new work that would wait longer than `target` is refused until the queue has drained to it. A wait of
-`BURST` targets is refused at any time. CoDel never empties a link for one packet larger than its target; likewise a
+`BURST` targets is refused at any time, once `SAMPLES` measurements agree on it: a machine that was busy with something
+else for a moment says nothing about the model. CoDel never empties a link for one packet larger than its target; likewise a
 model whose runs are slow may always hold `RUNS` of them in its queue.
 
 The wait is an estimate: requests in the queue, times the seconds between two requests as they left it while it was
@@ -20,10 +21,14 @@ of the request was executed. 503 means that nobody can answer now. A deadline th
 
 from __future__ import annotations
 
+from collections import deque
+from statistics import median
+
 from colonnade.errors import DeadlineExceeded, Error, Overloaded
 
 BURST = 2.0  # targets: the longest estimated wait, even for a moment
 RUNS = 4.0  # runs of a slow model that may always wait
+SAMPLES = 8  # the newest measurements, whose median refuses a burst
 _GAIN = 0.25  # weight of the newest sample in an estimate
 _STEP = 5.0  # a sample counts as no more than so many times the estimate
 
@@ -51,6 +56,7 @@ class Admission:
         "_now",
         "_run",
         "_runs",
+        "_samples",
         "_target",
         "_tried",
         "queued",
@@ -74,6 +80,7 @@ class Admission:
         self.queued_bytes = 0
         self._runs = 0  # under way
         self._each = 0.0  # seconds between two requests that leave the queue
+        self._samples: deque[float] = deque(maxlen=SAMPLES)  # what it was learned from last
         self._run = 0.0  # seconds of a run
         self._last_start = 0.0
         self._last_requests = 0
@@ -132,9 +139,16 @@ class Admission:
             return None
         if self._above_since is None:
             self._above_since = now
-        if wait > BURST * target or now - self._above_since >= self._interval:
+        if now - self._above_since >= self._interval or (wait > BURST * target and self._typical_wait > BURST * target):
             return self._overloaded(f"The request would wait {wait:.3g} s; the target is {target:.3g} s")
         return None
+
+    @property
+    def _typical_wait(self) -> float:
+        """As `estimated_wait` of the queue alone, from the median of the newest measurements; 0 while they are few."""
+        if len(self._samples) < SAMPLES:
+            return 0.0
+        return median(self._samples) * self.queued
 
     def _tries(self, now: float) -> bool:
         """Whether an idle model takes work that the estimate says is too much: now and then, or an estimate that is too
@@ -195,6 +209,7 @@ class Admission:
     def _learn(self, each: float) -> None:
         """Moves the estimate; one sample at most doubles it, as the machine may have done something else for once."""
         known = self._each
+        self._samples.append(each)
         self._each = known + _GAIN * (min(each, _STEP * known) - known) if known else each
 
     def _overloaded(self, why: str) -> Overloaded:

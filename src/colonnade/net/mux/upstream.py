@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ class MuxClient(MuxLink):
         self._tried = False  # to share memory
         self._offered: Mapping | None = None  # that the server has not opened yet
         self._descriptor = -1  # of that
+        self._poller = select.poll()
         self._out.append(PREFACE)
 
     @property
@@ -138,8 +140,18 @@ class MuxClient(MuxLink):
 
     # Called by the event loop.
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._poller.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        super().connection_made(transport)
+
     def flush(self) -> None:
+        """Write what has gathered, unless the peer has hung up: the kernel may know of that before the event loop does,
+        and what was not sent may be sent to another replica. `connection_lost` comes when its answers are read."""
         if self.transport is not None:
+            if self._out and self._poller.poll(0):
+                self._scheduled = False
+                self._out.clear()
+                return
             self._flushed = self._stream
         super().flush()
 
