@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from colonnade.errors import DeadlineExceeded, Overloaded
-from colonnade.server.overload import BURST, RUNS, Admission
+from colonnade.server.overload import BURST, EVIDENCE, FEW, RUNS, SAMPLES, Admission
 
 TARGET, INTERVAL = 1.0, 0.1
 
@@ -27,6 +27,13 @@ def learned(seconds: float, requests: int = 1) -> Admission:
     made.started(0.0, 0.0, requests, 0)
     made.finished(seconds, requests, seconds)
     return made
+
+
+def again(made: Admission, seconds: float) -> None:
+    """One more run of an idle model."""
+    made.enqueued(0)
+    made.started(1.0, 0.0, 1, 0)
+    made.finished(1.0 + seconds, 1, seconds)
 
 
 def test_an_idle_model_takes_everything() -> None:
@@ -94,12 +101,36 @@ def test_a_burst_may_wait_above_the_target_for_an_interval() -> None:
 
 def test_no_burst_may_wait_longer_than_its_bound() -> None:
     made = learned(0.01)
+    for _ in range(SAMPLES - 1):
+        again(made, 0.01)
     while made.refuse(5.0, 0, None) is None:
         made.enqueued(0)
     assert made.queued == BURST * TARGET / 0.01 + 1
     refusal = made.refuse(5.0, 0, None)
     assert refusal is not None
     assert refusal.retry_after == pytest.approx(made.estimated_wait - TARGET)
+
+
+def test_a_busy_machine_refuses_no_burst() -> None:
+    """A model that takes half a millisecond, and a machine that stood still during one run."""
+    made = learned(0.05)
+    for _ in range(SAMPLES + 1):
+        again(made, 0.0005)
+    again(made, 0.05)
+    for _ in range(700):
+        assert made.refuse(5.0, 0, None) is None
+        made.enqueued(0)
+
+
+def test_little_evidence_refuses_no_burst_and_a_slow_run_is_much() -> None:
+    made, slow = learned(0.05), learned(EVIDENCE)
+    for _ in range(FEW - 1):
+        again(slow, EVIDENCE)
+    for _ in range(100):
+        assert made.refuse(5.0, 0, None) is None
+        made.enqueued(0)
+        slow.enqueued(0)
+    assert isinstance(slow.refuse(5.0, 0, None), Overloaded)
 
 
 def test_a_slow_model_may_always_hold_a_few_runs() -> None:

@@ -8,9 +8,9 @@ The controller is CoDel's (Nichols and Jacobson, "Controlling Queue Delay", RFC 
 instead of where it leaves, since a refusal at once costs its client nothing. A queue that is long for a moment is a
 burst and does its work; a queue that stays long only adds delay. So a wait above `target` is allowed for `interval`,
 and after that new work that would wait longer than `target` is refused until the queue has drained to it. A wait of
-`BURST` targets is refused at any time, once `SAMPLES` measurements agree on it: a machine that was busy with something
-else for a moment says nothing about the model. CoDel never empties a link for one packet larger than its target; likewise a
-model whose runs are slow may always hold `RUNS` of them in its queue.
+`BURST` targets is refused at any time, once `SAMPLES` measurements, or a `FEW` long ones, say so by their median: a
+machine that was busy with something else for a moment says nothing about the model. CoDel never empties a link for one
+packet larger than its target; likewise a model whose runs are slow may always hold `RUNS` of them in its queue.
 
 The wait is an estimate: requests in the queue, times the seconds between two requests as they left it while it was
 never empty. That measures batches, parallel runs and everything else that takes the model's time with one number.
@@ -29,6 +29,8 @@ from colonnade.errors import DeadlineExceeded, Error, Overloaded
 BURST = 2.0  # targets: the longest estimated wait, even for a moment
 RUNS = 4.0  # runs of a slow model that may always wait
 SAMPLES = 8  # the newest measurements, whose median refuses a burst
+FEW = 3  # of a slow model, that refuse it, too, if they add up to more than
+EVIDENCE = 0.1  # seconds
 _GAIN = 0.25  # weight of the newest sample in an estimate
 _STEP = 5.0  # a sample counts as no more than so many times the estimate
 
@@ -145,8 +147,9 @@ class Admission:
 
     @property
     def _typical_wait(self) -> float:
-        """As `estimated_wait` of the queue alone, from the median of the newest measurements; 0 while they are few."""
-        if len(self._samples) < SAMPLES:
+        """As `estimated_wait` of the queue alone, from the median of the newest measurements; 0 while they say too little."""
+        known = len(self._samples)
+        if known < FEW or (known < SAMPLES and sum(self._samples) < EVIDENCE):
             return 0.0
         return median(self._samples) * self.queued
 
