@@ -147,7 +147,7 @@ class Admission:
 
     @property
     def _typical_wait(self) -> float:
-        """As `estimated_wait` of the queue alone, from the median of the newest measurements; 0 while they say too little."""
+        """As `estimated_wait` of the queue alone, from the median of the newest measurements; 0 for little evidence."""
         known = len(self._samples)
         if known < FEW or (known < SAMPLES and sum(self._samples) < EVIDENCE):
             return 0.0
