@@ -52,6 +52,19 @@ BREAKER_FAILURES = 20  # of a service in a row, without an answer of any replica
 BREAKER_FIRST = 1.0  # until one request tries again, doubled each time
 BREAKER_MAX = 30.0
 
+# Requests that wait in the gateway for a revision that was scaled to zero; per revision and process.
+HELD_REQUESTS = 1000
+HELD_BYTES = 256 * MIB  # of their bodies
+HELD_SECONDS = 60.0  # then 503; a model may take so long to load
+
+# An InferenceGraph.
+GRAPH_MAX_DEPTH = 32  # of nodes in nodes
+GRAPH_MAX_CALLS = 256  # that one request can make
+GRAPH_MAX_HOPS = 8  # of a request from graph to graph by URLs; then 508
+GRAPH_KEPT_BYTES = 256 * MIB  # of answers that one request holds until they are put together or passed on
+GRAPH_RETRY_FIRST = 0.025  # until a step is tried again, doubled each time
+GRAPH_RETRY_MAX = 1.0
+
 # Replicas.
 MAX_QUEUE = 1000  # requests that wait for one model before 429
 MAX_QUEUE_BYTES = 512 * MIB  # of the bodies of requests that wait for one model before 429
@@ -64,19 +77,44 @@ BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 60.0
 LOG_FILE_BYTES = 64 * MIB  # per replica; one older file is kept
 
+# Autoscaling: Knative's defaults (its ConfigMap config-autoscaler).
+AUTOSCALE_TICK = 2.0
+STABLE_WINDOW = 60.0
+PANIC_WINDOW = 10.0  # percent of the stable window
+PANIC_THRESHOLD = 200.0  # percent of what the ready replicas take by their target; from there on it is a panic
+TARGET_UTILIZATION = 70.0  # percent of the target that a replica shall have
+MAX_SCALE_UP_RATE = 1000.0  # times the ready replicas, in one decision
+MAX_SCALE_DOWN_RATE = 2.0
+TARGET_BURST_CAPACITY = 211.0
+
 # Storage.
 MAX_DOWNLOAD_BYTES = 64 << 30
 MAX_UNPACKED_BYTES = 64 << 30
 MAX_UNPACKED_RATIO = 200  # unpacked bytes per packed byte, above 64 MiB unpacked
 MAX_UNPACKED_FILES = 100_000
+CACHE_BYTES = 50 << 30  # of models that no service uses; the least recently used go first
+CACHE_SPARED = 600.0  # a model that was asked for within so many seconds is not evicted, whoever asked
+PARTIAL_TTL = 7 * 86400.0  # a broken download is kept for so long to be continued
+INITIALIZER_TIMEOUT = 3600.0  # of the command of a ClusterStorageContainer
+DOWNLOAD_CONNECTIONS = 8  # of one download
+DOWNLOAD_SEGMENT_BYTES = 32 * MIB  # larger files come in ranges of this size, several at a time
+DOWNLOAD_CHECKPOINT_BYTES = 8 * MIB
+
+# Golden requests: how far a number in an answer may be from the one in `golden.json` that does not say it itself.
+GOLDEN_RTOL = 1e-4
+GOLDEN_ATOL = 1e-6
 
 # The resource store.
 WATCH_HISTORY = 10_000  # changes kept for watches; older versions answer 410 Gone
 EVENT_TTL = 3600.0
+REVISION_HISTORY = 10  # unused revisions of a component that are kept, as Kubernetes keeps them (revisionHistoryLimit)
 
 # Annotations of ours.
 TRUST_CODE = "colonnade.dev/trust-code"
+MODEL_DIGEST = "colonnade.dev/model-digest"  # what was fetched must have it, see `colonnade digest`
 DIRECT = "colonnade.dev/direct"  # "true": a port of its own, past the gateway
+STEP_TIMEOUT = "colonnade.dev/step-timeout"  # of an InferenceGraph: `2s, root/rank=500ms`
+STEP_RETRIES = "colonnade.dev/step-retries"  # likewise: `1, root/rank=2`
 ANNOTATION_SLOW_START = "colonnade.dev/slow-start"  # SLOW_START of this service; likewise those that follow
 ANNOTATION_EJECT_AFTER = "colonnade.dev/eject-after-failures"
 ANNOTATION_MAX_EJECTED = "colonnade.dev/max-ejected-percent"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from colonnade.control import revisions
+from colonnade.control.components import Component
 from colonnade.control.revisions import Revision
 from colonnade.resources.defaulting import default
 
@@ -22,6 +23,11 @@ def isvc(predictor: dict[str, Any] | None = None, **metadata: Any) -> dict[str, 
     )
 
 
+def revision(number: int = 1, component: str = "predictor", **fields: Any) -> Revision:
+    """A revision of `iris`."""
+    return Revision("iris", Component(component, fields.pop("variant", ""), {}), number, "x", **fields)
+
+
 def pod(name: str, number: int = 1, *, ready: bool = True, **fields: Any) -> dict[str, Any]:
     """A pod of revision `number` of `iris`."""
     annotations = {revisions.DRAINING_ANNOTATION: "2026-01-01T00:00:00Z"} if fields.pop("draining", False) else {}
@@ -31,7 +37,7 @@ def pod(name: str, number: int = 1, *, ready: bool = True, **fields: Any) -> dic
         "metadata": {
             "name": name,
             "namespace": "ns",
-            "labels": revisions.labels("iris", Revision(number, "x")),
+            "labels": revisions.labels(revision(number, fields.pop("component", "predictor"))),
             "annotations": annotations,
             "ownerReferences": [{"uid": "u1"}],
             "creationTimestamp": fields.pop("created", "2026-01-01T00:00:00Z"),

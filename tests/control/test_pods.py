@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from colonnade.control import template
-from colonnade.control.direct import DirectPorts
 from colonnade.control.events import Events
 from colonnade.control.objects import Ref
 from colonnade.control.pods import Pods
+from colonnade.control.ports import Ports
 from colonnade.control.revisions import Revision
+from colonnade.control.selection import Runtimes
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
 from colonnade.platforms.local import LocalPlatform
@@ -32,9 +33,7 @@ class House:
     def __init__(self, folder: Path, platform: LocalPlatform, **settings: Any) -> None:
         self.store = Store(folder / "db")
         self.platform = platform
-        self.pods = Pods(
-            self.store, platform, Events(self.store), folder, DirectPorts(), folder / "compiled", **settings
-        )
+        self.pods = Pods(self.store, platform, Events(self.store), folder, Ports(), folder / "compiled", **settings)
 
     def create(self, code: str, **container: Any) -> None:
         container = {"name": "c", "command": ["python", "-c", code], **container}
@@ -90,9 +89,9 @@ async def test_a_model_that_is_one_file_lies_in_a_folder_of_its_own(tmp_path: Pa
         | {"command": ["sh", "-c", 'cat "$0"; ls "$MODEL_DIR"; sleep 60']}
     ]
     service = isvc({"containers": containers})
-    plan = template.plan(service)
+    plan = template.plan(service, "predictor", Runtimes())
     assert isinstance(plan, template.Plan)
-    pod = template.named(template.pod(service, plan, Revision(1, "x"), {"/m": model}), "p")
+    pod = template.named(template.pod(service, "predictor", plan, Revision(1, "x"), {"/m": model}), "p")
     house = House(tmp_path, platform)
     house.store.create(REF, pod)
     await house.until(lambda: "model.joblib\n" in house.output())

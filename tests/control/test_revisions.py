@@ -1,4 +1,4 @@
-"""What makes a new revision and what does not; how the count survives."""
+"""What makes a new revision and what does not; how numbers are counted; how a revision is stored."""
 
 from __future__ import annotations
 
@@ -7,20 +7,35 @@ from typing import Any
 import pytest
 
 from colonnade import defaults
-from colonnade.control import revisions
+from colonnade.control import components, revisions
+from colonnade.control.components import Component
 from colonnade.control.revisions import Revision
 
 from .kserve_objects import isvc
 
 MODEL = {"storageUri": "/models/iris"}
-BASE = revisions.digest(isvc({"sklearn": MODEL}))
+
+
+def digest(service: dict[str, Any], runtime: object = None) -> str:
+    return revisions.digest(components.template(service, next(components.of(service))), runtime)
+
+
+BASE = digest(isvc({"sklearn": MODEL}))
 
 
 @pytest.mark.parametrize(
-    "fields", [{"minReplicas": 3}, {"maxReplicas": 5}, {"timeout": 3}, {"canaryTrafficPercent": 10}, {"scaleTarget": 1}]
+    "fields",
+    [
+        {"minReplicas": 3},
+        {"maxReplicas": 5},
+        {"timeout": 3},
+        {"canaryTrafficPercent": 10},
+        {"scaleTarget": 1},
+        {"name": "blue"},
+    ],
 )
 def test_scale_and_routing_make_no_revision(fields: dict[str, Any]) -> None:
-    assert revisions.digest(isvc({"sklearn": MODEL, **fields})) == BASE
+    assert digest(isvc({"sklearn": MODEL, **fields})) == BASE
 
 
 @pytest.mark.parametrize(
@@ -33,28 +48,71 @@ def test_scale_and_routing_make_no_revision(fields: dict[str, Any]) -> None:
     ],
 )
 def test_what_a_replica_is_made_of_makes_one(predictor: dict[str, Any]) -> None:
-    assert revisions.digest(isvc(predictor)) != BASE
+    assert digest(isvc(predictor)) != BASE
 
 
-def test_consent_makes_one_and_order_of_keys_does_not() -> None:
-    assert revisions.digest(isvc({"sklearn": MODEL}, annotations={defaults.TRUST_CODE: "true"})) != BASE
+def test_consent_and_the_runtime_make_one_and_the_order_of_keys_does_not() -> None:
+    assert digest(isvc({"sklearn": MODEL}, annotations={defaults.TRUST_CODE: "true"})) != BASE
+    assert digest(isvc({"sklearn": MODEL}, annotations={"team": "a"})) == BASE
+    assert digest(isvc({"sklearn": MODEL}), {"containers": []}) != BASE
     one = isvc({"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "/m"}})
     other = isvc({"model": {"storageUri": "/m", "modelFormat": {"name": "sklearn"}}})
-    assert revisions.digest(one) == revisions.digest(other)
+    assert digest(one) == digest(other)
 
 
-def test_numbers_rise_when_the_content_changes_and_only_then() -> None:
-    service = isvc()
-    first = revisions.current(service, "aaaa")
-    service["status"] = {"annotations": revisions.record(first)}
-    assert revisions.current(service, "aaaa") == first == Revision(1, "aaaa")
-    second = revisions.current(service, "bbbb")
-    service["status"] = {"annotations": revisions.record(second)}
-    assert revisions.current(service, "aaaa") == Revision(3, "aaaa")
-    assert second.name("iris") == "iris-predictor-00002"
-    assert revisions.pod_name("iris", second).startswith("iris-predictor-00002-deployment-")
+STABLE, BLUE, TRANSFORMER = (
+    Component("predictor", "", {}),
+    Component("predictor", "blue", {}),
+    Component("transformer", "", {}),
+)
 
 
-@pytest.mark.parametrize("text", ["", "x:y", "3", "3:", ":a"])
-def test_a_damaged_record_is_none(text: str) -> None:
-    assert revisions.recorded({"status": {"annotations": {revisions.REVISION_ANNOTATION: text}}}) is None
+def known(*found: tuple[Component, int, str]) -> list[Revision]:
+    return [Revision("iris", component, number, content) for component, number, content in found]
+
+
+@pytest.mark.parametrize(
+    ("component", "content", "history", "name"),
+    [
+        pytest.param(STABLE, "a", known(), "iris-predictor-00001", id="the first"),
+        pytest.param(STABLE, "a", known((STABLE, 1, "a")), "iris-predictor-00001", id="the same content"),
+        pytest.param(STABLE, "b", known((STABLE, 1, "a")), "iris-predictor-00002", id="another content"),
+        pytest.param(
+            STABLE, "a", known((STABLE, 1, "a"), (STABLE, 2, "b")), "iris-predictor-00003",
+            id="an earlier content is a new revision, as in Knative",
+        ),
+        pytest.param(STABLE, "c", known((STABLE, 7, "b")), "iris-predictor-00008", id="numbers are not reused"),
+        pytest.param(BLUE, "b", known((STABLE, 1, "a")), "iris-blue-predictor-00002", id="variants count, too"),
+        pytest.param(
+            BLUE, "b", known((STABLE, 1, "a"), (BLUE, 2, "b"), (STABLE, 3, "c")), "iris-blue-predictor-00002",
+            id="promoted: the variant's revision becomes the stable one",
+        ),
+        pytest.param(TRANSFORMER, "a", known((STABLE, 4, "a")), "iris-transformer-00001", id="components apart"),
+    ],
+)  # fmt: skip
+def test_which_revision_a_content_is(component: Component, content: str, history: list[Revision], name: str) -> None:
+    assert revisions.wanted("iris", component, {}, content, history).name == name
+
+
+def test_a_revision_is_stored_whole() -> None:
+    service = isvc({"sklearn": MODEL, "minReplicas": 2}, annotations={defaults.TRUST_CODE: "true", "team": "a"})
+    component = next(components.of(service))
+    made = components.template(service, component)
+    revision = revisions.wanted("iris", component, made, "abc", [])
+    stored = revisions.stored(service, revision)
+    assert (stored["apiVersion"], stored["kind"], stored["revision"]) == ("apps/v1", "ControllerRevision", 1)
+    assert revisions.service_of(stored) == "iris"
+    assert revisions.owned(stored, service)
+    read = revisions.read(stored)
+    assert (read.name, read.digest, read.template) == (revision.name, "abc", made)
+    assert not read.proven
+    changed = isvc({"xgboost": MODEL, "minReplicas": 5}, annotations={"team": "b"})
+    again = components.restored(changed, next(components.of(changed)), read.template)
+    assert again["spec"]["predictor"]["model"]["modelFormat"] == {"name": "sklearn"}
+    assert again["spec"]["predictor"]["minReplicas"] == 5
+    assert again["metadata"]["annotations"] == {"team": "b", defaults.TRUST_CODE: "true"}
+    assert digest(again) == digest(service)
+
+
+def test_pods_are_named_after_their_revision() -> None:
+    assert revisions.pod_name(Revision("iris", BLUE, 2, "x")).startswith("iris-blue-predictor-00002-deployment-")

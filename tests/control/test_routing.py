@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.routing import hosts, table
+from colonnade.control.routing import component_hosts, hosts, routes
 from colonnade.control.workqueue import Key
 from colonnade.gateway.routes import Backend, Route
 
@@ -18,13 +18,14 @@ ADDRESSES = {Key("ns", name): (f"unix:/{name}", None) for name in "abc"}
 
 
 def routed(service: dict[str, Any], *pods: dict[str, Any]) -> Route:
-    (route,) = table(1, [service], pods, ADDRESSES, "example.com").routes
+    (route,) = routes(service, pods, ADDRESSES, "example.com", lambda component: None)
     return route
 
 
 def serving(revision: str = "iris-predictor-00001", **status: Any) -> dict[str, Any]:
     service = isvc({"sklearn": {"storageUri": "/m"}, "timeout": 7})
-    service["status"] = {"components": {"predictor": {"latestRolledoutRevision": revision}}, **status}
+    traffic = [{"revisionName": revision, "percent": 100}] if revision else []
+    service["status"] = {"components": {"predictor": {"traffic": traffic}}, **status}
     return service
 
 
@@ -81,6 +82,45 @@ def test_a_503_says_why(status: dict[str, Any], words: str) -> None:
 
 
 def test_all_names_of_a_service() -> None:
-    found = hosts("iris", "ns", "example.com")
-    assert found[:2] == ("iris-ns.example.com", "iris.ns.example.com")
+    found = routed(serving()).hosts
+    assert found[:2] == ("iris-ns.example.com", "iris.ns.example.com") == hosts("iris", "ns", "example.com")[:2]
     assert {"iris-predictor-ns.example.com", "iris-predictor.ns", "iris.ns.svc.cluster.local"} <= set(found)
+
+
+def test_a_canary_has_its_share_and_its_hosts() -> None:
+    service = serving()
+    service["metadata"]["annotations"] = {"serving.kserve.io/enable-tag-routing": "true"}
+    service["status"]["components"]["predictor"]["traffic"] = [
+        {"revisionName": "iris-predictor-00002", "percent": 10, "tag": "latest"},
+        {"revisionName": "iris-predictor-00001", "percent": 90, "tag": "prev"},
+    ]
+    latest, previous = routed(service, pod("a"), pod("b", 2)).targets
+    assert (latest.weight, [each.name for each in latest.backends]) == (10, ["b"])
+    assert (previous.weight, [each.name for each in previous.backends]) == (90, ["a"])
+    assert latest.hosts[0] == "latest-iris-predictor-ns.example.com"
+    assert previous.hosts[0] == "prev-iris-predictor-ns.example.com"
+
+
+def test_each_component_has_its_route_and_the_transformer_is_the_entrance() -> None:
+    service = serving()
+    service["spec"] |= {"transformer": {"timeout": 3}, "explainer": {"containerConcurrency": 2}}
+    found = {
+        route.component: route
+        for route in routes(service, [pod("a")], ADDRESSES, "example.com", {"predictor": 4711}.get)
+    }
+    assert [(name, route.entry, route.explains, route.port) for name, route in found.items()] == [
+        ("predictor", False, False, 4711),
+        ("transformer", True, False, 0),
+        ("explainer", False, True, 0),
+    ]
+    assert found["predictor"].hosts == component_hosts("iris", "predictor", "ns", "example.com")
+    assert set(hosts("iris", "ns", "example.com")) < set(found["transformer"].hosts)
+    assert (found["predictor"].timeout, found["transformer"].timeout, found["explainer"].concurrency) == (7.0, 3.0, 2)
+
+
+def test_requests_wait_for_what_sleeps() -> None:
+    service = serving()
+    assert routed(service).hold is None
+    service["spec"]["predictor"]["minReplicas"] = 0
+    asleep = routed(service)
+    assert (asleep.ready, asleep.hold is not None) == (True, True)

@@ -7,20 +7,30 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.revisions import Revision
-from colonnade.control.status import Failure, Observation, Place, status
+from colonnade.control.components import Component
+from colonnade.control.deployed import Deployed, Failure, Variant
+from colonnade.control.rollout import Past, Share, Split
+from colonnade.control.status import Place, status
 from colonnade.control.template import Refusal
 
-from .kserve_objects import crashed, isvc, pod
+from .kserve_objects import crashed, isvc, pod, revision
 
 PLACE = Place("example.com", "http://127.0.0.1:8080", "127.0.0.1:8081")
 ONE, TWO = "iris-predictor-00001", "iris-predictor-00002"
 
 
-def seen(pods: list[dict[str, Any]], number: int = 1, serving: str = ONE, **fields: Any) -> Observation:
-    return Observation(
-        pods, 1, Revision(number, "x"), f"iris-predictor-{number:05d}", serving, routed={serving}, **fields
-    )
+PREDICTOR = Component("predictor", "", {})
+
+
+def serves(name: str, previous: str = "") -> Past:
+    return Past(name, previous, (Share(name, 100, "latest"),)) if name else Past()
+
+
+def seen(pods: list[dict[str, Any]], number: int = 1, serving: str = ONE, **fields: Any) -> Deployed:
+    latest = revision(number)
+    split = Split(serves(serving, fields.pop("previous", "")), (Share(latest.name, 100, "latest"),))
+    counts = {latest.name: fields.pop("count", 1)}
+    return Deployed(PREDICTOR, latest, pods, counts, split, routed=fields.pop("routed", {serving}), **fields)
 
 
 def conditions(found: dict[str, Any]) -> dict[str, str]:
@@ -34,12 +44,16 @@ ROLLS = seen([pod("a"), pod("b", 2, ready=False)], 2)
 FAILS = seen([pod("a"), crashed("b", 2)], 2)
 CRASHES = seen([crashed("a", reason="Error")])
 NOT_FETCHED = seen([], serving="", failure=Failure("ModelLoadFailed", "no file", "/m", ONE, "t"))
-NOT_SCALED = replace(SERVES, count=2, failure=Failure("ModelLoadFailed", "no file", "/m", ONE, "t"))
-REFUSED = Observation([], 1, None, "", "", refusal=Refusal("NoSupportingRuntime", "no runtime"))
-REFUSED_LATER = Observation(
-    [pod("a")], 1, None, "", ONE, routed={ONE}, refusal=Refusal("NoSupportingRuntime", "no runtime")
+NOT_SCALED = replace(SERVES, counts={ONE: 2}, failure=Failure("ModelLoadFailed", "no file", "/m", ONE, "t"))
+REFUSED = Deployed(PREDICTOR, refusal=Refusal("NoSupportingRuntime", "no runtime"))
+REFUSED_LATER = Deployed(
+    PREDICTOR,
+    pods=[pod("a")],
+    split=Split(serves(ONE), ()),
+    routed={ONE},
+    refusal=Refusal("NoSupportingRuntime", "no runtime"),
 )
-STOPPED = Observation([], 1, None, "", "", stopped=True)
+STOPPED = Deployed(PREDICTOR, stopped=True)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +75,9 @@ STOPPED = Observation([], 1, None, "", "", stopped=True)
     ],
 )
 def test_conditions_and_model_status(
-    situation: Observation, ready: str, ingress: str, transition: str, active: str, target: str
+    situation: Deployed, ready: str, ingress: str, transition: str, active: str, target: str
 ) -> None:
-    found = status(isvc(), situation, PLACE, "t0")
+    found = status(isvc(), [situation], PLACE, "t0", {})
     states = conditions(found)
     assert (states["Ready"], states["PredictorReady"], states["IngressReady"]) == (ready, ready, ingress)
     assert states["Stopped"] == ("True" if situation.stopped else "False")
@@ -80,9 +94,9 @@ KNATIVE = STANDARD | {"PredictorConfigurationReady", "LatestDeploymentReady", "P
 @pytest.mark.parametrize("situation", [FETCHES, SERVES, ROLLS, FAILS, CRASHES, NOT_FETCHED, REFUSED_LATER, STOPPED])
 @pytest.mark.parametrize(("mode", "kinds"), [("Standard", STANDARD), ("Knative", KNATIVE)])
 def test_each_mode_has_its_conditions_and_says_a_failure_twice_at_most(
-    situation: Observation, mode: str, kinds: set[str]
+    situation: Deployed, mode: str, kinds: set[str]
 ) -> None:
-    found = status(isvc(annotations={"serving.kserve.io/deploymentMode": mode}), situation, PLACE, "t0")
+    found = status(isvc(annotations={"serving.kserve.io/deploymentMode": mode}), [situation], PLACE, "t0", {})
     by_kind = {each["type"]: each for each in found["conditions"]}
     assert set(by_kind) == kinds
     assert {kind for kind, each in by_kind.items() if each.get("message")} <= {"Ready", "PredictorReady"}
@@ -98,23 +112,23 @@ def test_each_mode_has_its_conditions_and_says_a_failure_twice_at_most(
 
 
 def test_a_revision_that_cannot_be_scaled_says_why_and_that_it_serves() -> None:
-    found = status(isvc(), NOT_SCALED, PLACE, "t0")
+    found = status(isvc(), [NOT_SCALED], PLACE, "t0", {})
     message = {each["type"]: each for each in found["conditions"]}["Ready"]["message"]
     assert message == f"Revision {ONE} failed with message: no file It serves with 1 of 2 replicas."
     assert found["modelStatus"]["lastFailureInfo"]["message"] == "no file"
 
 
 def test_it_is_ready_once_the_gateway_sends_to_it() -> None:
-    found = conditions(status(isvc(), replace(SERVES, routed=()), PLACE, "t0"))
+    found = conditions(status(isvc(), [replace(SERVES, routed=())], PLACE, "t0", {}))
     assert (found["PredictorReady"], found["IngressReady"], found["Ready"]) == ("Unknown", "Unknown", "Unknown")
     moved = seen([pod("b", 2)], 2, TWO)
-    found = conditions(status(isvc(), replace(moved, routed={ONE}), PLACE, "t0"))
+    found = conditions(status(isvc(), [replace(moved, routed={ONE})], PLACE, "t0", {}))
     assert (found["PredictorReady"], found["IngressReady"], found["Ready"]) == ("Unknown", "True", "Unknown")
-    assert conditions(status(isvc(), moved, PLACE, "t0"))["Ready"] == "True"
+    assert conditions(status(isvc(), [moved], PLACE, "t0", {}))["Ready"] == "True"
 
 
 def test_where_it_is_reached() -> None:
-    found = status(isvc(), SERVES, PLACE, "t0")
+    found = status(isvc(), [SERVES], PLACE, "t0", {})
     assert found["url"] == "http://iris-ns.example.com"
     assert found["address"] == {"url": "http://127.0.0.1:8080/serving/ns/iris"}
     assert (found["deploymentMode"], found["clusterServingRuntimeName"]) == ("Standard", "kserve-sklearnserver")
@@ -126,12 +140,12 @@ def test_where_it_is_reached() -> None:
 @pytest.mark.parametrize("mode", ["Knative", "Serverless"])
 def test_knative_mode_has_knative_hosts(mode: str) -> None:
     service = isvc(annotations={"serving.kserve.io/deploymentMode": mode})
-    found = status(service, SERVES, PLACE, "t0")
+    found = status(service, [SERVES], PLACE, "t0", {})
     assert (found["url"], found["deploymentMode"]) == ("http://iris.ns.example.com", "Knative")
 
 
 def test_a_failure_names_the_replica_and_the_revision_that_serves() -> None:
-    found = status(isvc(), FAILS, PLACE, "t0")
+    found = status(isvc(), [FAILS], PLACE, "t0", {})
     assert found["modelStatus"]["lastFailureInfo"] == {
         "reason": "ModelLoadFailed",
         "message": "m",
@@ -147,26 +161,94 @@ def test_a_failure_names_the_replica_and_the_revision_that_serves() -> None:
 
 def test_times_move_with_the_status_only() -> None:
     service = isvc()
-    service["status"] = status(service, WAITS, PLACE, "t0")
-    later = status(service, WAITS, PLACE, "t1")
+    service["status"] = status(service, [WAITS], PLACE, "t0", {})
+    later = status(service, [WAITS], PLACE, "t1", {})
     assert later == service["status"]
-    service["status"] = status(service, SERVES, PLACE, "t2")
+    service["status"] = status(service, [SERVES], PLACE, "t2", {})
     times = {each["type"]: each["lastTransitionTime"] for each in service["status"]["conditions"]}
     assert (times["Ready"], times["Stopped"]) == ("t2", "t0")
 
 
 def test_a_refusal_keeps_its_time() -> None:
     service = isvc()
-    service["status"] = status(service, REFUSED, PLACE, "t0")
-    assert status(service, REFUSED, PLACE, "t1") == service["status"]
+    service["status"] = status(service, [REFUSED], PLACE, "t0", {})
+    assert status(service, [REFUSED], PLACE, "t1", {}) == service["status"]
 
 
 def test_revisions_are_remembered_over_a_rollout_and_a_stop() -> None:
     service = isvc()
-    service["status"] = status(service, SERVES, PLACE, "t0")
-    service["status"] = status(service, seen([pod("b", 2)], 2, TWO), PLACE, "t1")
+    service["status"] = status(service, [SERVES], PLACE, "t0", {})
+    service["status"] = status(service, [seen([pod("b", 2)], 2, TWO, previous=ONE)], PLACE, "t1", {})
     predictor = service["status"]["components"]["predictor"]
     assert (predictor["latestRolledoutRevision"], predictor["previousRolledoutRevision"]) == (TWO, ONE)
-    service["status"] = status(service, STOPPED, PLACE, "t2")
-    assert service["status"]["annotations"] == {"colonnade.dev/revision": "2:x"}
+    service["status"] = status(service, [STOPPED], PLACE, "t2", {})
     assert service["status"]["components"]["predictor"]["latestReadyRevision"] == TWO
+
+
+def test_a_canary_and_its_tags() -> None:
+    split = Split(Past(ONE, "", (Share(TWO, 10, "latest"), Share(ONE, 90, "prev"))), ())
+    split = Split(split.now, split.now.shares)
+    both = Deployed(PREDICTOR, revision(2), [pod("a"), pod("b", 2)], {ONE: 1, TWO: 1}, split, routed={ONE, TWO})
+    service = isvc(annotations={"serving.kserve.io/enable-tag-routing": "true"})
+    found = status(service, [both], PLACE, "t0", {})
+    host = "iris-predictor-ns.example.com"
+    assert found["components"]["predictor"]["traffic"] == [
+        {"revisionName": TWO, "percent": 10, "latestRevision": True, "tag": "latest", "url": f"http://latest-{host}"},
+        {"revisionName": ONE, "percent": 90, "latestRevision": False, "tag": "prev", "url": f"http://prev-{host}"},
+    ]
+    assert conditions(found)["Ready"] == "True"
+    assert (found["components"]["predictor"]["latestRolledoutRevision"], found["modelStatus"]["transitionStatus"]) == (
+        ONE,
+        "UpToDate",
+    )
+    untagged = status(isvc(), [both], PLACE, "t0", {})["components"]["predictor"]["traffic"]
+    assert [each.get("tag") for each in untagged] == [None, "prev"]
+    assert conditions(status(service, [replace(both, routed={ONE})], PLACE, "t0", {}))["Ready"] == "Unknown"
+
+
+def test_variants_are_told_of() -> None:
+    split = Split(Past(ONE, "", (Share(ONE, 100, "latest"), Share(TWO, 0))), ())
+    split = Split(split.now, split.now.shares)
+    waits = Deployed(
+        PREDICTOR,
+        revision(1),
+        [pod("a"), crashed("b", 2)],
+        {ONE: 1, TWO: 1},
+        split,
+        routed={ONE},
+        variants=(Variant("blue", TWO, 20),),
+    )
+    found = status(isvc(), [waits], PLACE, "t0", {})
+    assert conditions(found)["Ready"] == "True", "the stable predictor has all the traffic"
+    assert conditions(found)["CanaryPredictorReady"] == "Unknown"
+    (canary,) = found["canaryStatuses"]
+    assert (canary["name"], canary["ready"], canary["trafficPercent"]) == ("blue", False, 0)
+    assert canary["modelStatus"]["lastFailureInfo"] == {"message": "m"}
+
+
+def test_a_revision_that_sleeps_is_ready() -> None:
+    asleep = seen([], routed=(), count=0)
+    asleep = replace(asleep, latest=revision(1, proven=True))
+    found = status(isvc(), [asleep], PLACE, "t0", {})
+    assert conditions(found) == {"Ready": "True", "PredictorReady": "True", "IngressReady": "True", "Stopped": "False"}
+    assert found["modelStatus"]["states"] == {"activeModelState": "Standby", "targetModelState": "Standby"}
+
+
+def test_all_components_must_be_ready() -> None:
+    transformer = Deployed(
+        Component("transformer", "", {}),
+        revision(1, "transformer"),
+        [pod("t", component="transformer", ready=False)],
+        {"iris-transformer-00001": 1},
+        Split(Past(), (Share("iris-transformer-00001", 100),)),
+    )
+    found = status(isvc(), [SERVES, transformer], PLACE, "t0", {"predictor": 4711})
+    assert conditions(found) == {
+        "Ready": "Unknown",
+        "PredictorReady": "True",
+        "TransformerReady": "Unknown",
+        "IngressReady": "Unknown",
+        "Stopped": "False",
+    }
+    assert "url" not in found
+    assert found["components"]["predictor"]["address"] == {"url": "http://127.0.0.1:4711"}

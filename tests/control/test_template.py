@@ -10,6 +10,7 @@ import pytest
 from colonnade import defaults, flags
 from colonnade.control import template
 from colonnade.control.revisions import Revision
+from colonnade.control.selection import Runtimes
 from colonnade.control.template import Plan, Refusal, Source
 from colonnade.server.arguments import parse
 
@@ -19,14 +20,14 @@ FIRST = Revision(1, "abc")
 
 
 def planned(predictor: dict[str, Any], **metadata: Any) -> Plan:
-    found = template.plan(isvc(predictor, **metadata))
+    found = template.plan(isvc(predictor, **metadata), "predictor", Runtimes())
     assert isinstance(found, Plan), found
     return found
 
 
 def made(plan: Plan, predictor: dict[str, Any], **models: str) -> dict[str, Any]:
     paths = {uri: Path(path) for uri, path in ({source.uri: "/cache/m" for source in plan.sources} | models).items()}
-    pod = template.pod(isvc(predictor), plan, FIRST, paths)
+    pod = template.pod(isvc(predictor), "predictor", plan, FIRST, paths)
     container: dict[str, Any] = pod["spec"]["containers"][0]
     return container
 
@@ -129,7 +130,7 @@ def test_several_sources_have_their_mounts() -> None:
 
 def test_the_pod_is_found_by_the_labels_of_kserve() -> None:
     predictor = {"sklearn": {"storageUri": "/m"}, "labels": {"team": "a"}, "annotations": {"note": "b"}}
-    pod = template.pod(isvc(predictor), planned(predictor), FIRST, {"/m": Path("/m")})
+    pod = template.pod(isvc(predictor), "predictor", planned(predictor), FIRST, {"/m": Path("/m")})
     labels = pod["metadata"]["labels"]
     assert labels["serving.kserve.io/inferenceservice"] == "iris"
     assert (labels["component"], labels["team"], pod["metadata"]["annotations"]["note"]) == ("predictor", "a", "b")
@@ -158,7 +159,7 @@ def test_a_named_runtime_of_kserve_is_the_built_in_server(
 
 def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
     model = {"modelFormat": {"name": "sklearn"}, "runtime": "my-runtime", "storageUri": "/m"}
-    found = template.plan(isvc({"model": model}))
+    found = template.plan(isvc({"model": model}), "predictor", Runtimes())
     text = "Waiting for runtime to become available: my-runtime is not known here"
     assert found == Refusal("RuntimeNotRecognized", text)
 
@@ -209,7 +210,7 @@ def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
 def test_what_cannot_run_is_refused_with_the_reason_and_the_fix(
     predictor: dict[str, Any], reason: str, words: str
 ) -> None:
-    found = template.plan(isvc(predictor))
+    found = template.plan(isvc(predictor), "predictor", Runtimes())
     assert isinstance(found, Refusal)
     assert found.reason == reason
     assert words in found.message
@@ -219,7 +220,7 @@ def test_what_cannot_run_is_refused_with_the_reason_and_the_fix(
 def test_a_component_is_not_dropped_in_silence(component: str) -> None:
     service = isvc()
     service["spec"][component] = {"containers": [{"name": "c"}]}
-    found = template.plan(service)
+    found = template.plan(service, "predictor", Runtimes())
     assert isinstance(found, Refusal)
     assert f"spec.{component}" in found.message
 
@@ -268,6 +269,6 @@ def test_a_port_of_its_own_is_asked_for_by_annotation() -> None:
 def test_annotations_that_cannot_be_met_are_refused(
     predictor: dict[str, Any], annotations: dict[str, str], text: str
 ) -> None:
-    refusal = template.plan(isvc(predictor, annotations=annotations))
+    refusal = template.plan(isvc(predictor, annotations=annotations), "predictor", Runtimes())
     assert isinstance(refusal, Refusal)
     assert text in refusal.message

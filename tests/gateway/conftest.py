@@ -15,10 +15,13 @@ import pytest
 import uvloop
 
 from colonnade.gateway.process import Gateway, Settings
-from colonnade.gateway.routes import Backend, Route, RouteTable
+from colonnade.gateway.revision import Revision
+from colonnade.gateway.routes import Backend, Route, RouteTable, Target
 from colonnade.net import Address, App, FetchedResponse, HttpServer, Upstream, mux
 
 HOST = "iris-default.example.com"
+REVISION = "iris-predictor-00001"
+LABELS = f'namespace="default",service="iris",component="predictor",revision="{REVISION}"'  # of `iris`, in metrics
 MUX = ".mux"  # ends the addresses of upstreams that are spoken to in frames
 
 
@@ -42,12 +45,17 @@ def bound() -> socket.socket:
     return sock
 
 
+def targets(*backends: Backend) -> tuple[Target, ...]:
+    """One revision that has these replicas."""
+    return (Target(REVISION, backends=backends),)
+
+
 def iris(*addresses: str, grpc: str | None = None, **changes: Any) -> Route:
     """The route of a ready service `default/iris` with these backends; see `serve` for how they are spoken to."""
     backends = tuple(
         Backend(f"iris-{i}", address, grpc, mux=address.endswith(MUX)) for i, address in enumerate(addresses)
     )
-    route = Route("default", "iris", "iris", (HOST, "iris.default.example.com"), backends, ready=True)
+    route = Route("default", "iris", "iris", (HOST, "iris.default.example.com"), targets(*backends), ready=True)
     return msgspec.structs.replace(route, **changes)
 
 
@@ -72,6 +80,13 @@ class Running:
         await asyncio.shield(self._ending)
         self.client.close()
         self.admin_client.close()
+
+    @property
+    def revision(self) -> Revision:
+        """The only one of the first service."""
+        (service, *_) = self.gateway.fleet.services
+        assert service.sole is not None
+        return service.sole
 
     def route(self, *routes: Route, version: int = 1) -> None:
         self.gateway.fleet.swap(RouteTable(version, routes))

@@ -41,7 +41,8 @@ async def test_routes_are_put_shown_and_kept(running: Running, serve: Serve) -> 
         b'{"version":"x"}',
         b'{"version":1,"routes":[{}]}',
         b"\xff",
-        b'{"version":1,"routes":[{"namespace":"a","name":"b","model":"b","backends":[{"name":"p","http":"nonsense"}]}]}',
+        b'{"version":1,"routes":[{"namespace":"a","name":"b","model":"b",'
+        b'"targets":[{"revision":"r","backends":[{"name":"p","http":"nonsense"}]}]}]}',
     ],
 )
 async def test_bad_table_changes_nothing(running: Running, serve: Serve, body: bytes) -> None:
@@ -105,7 +106,7 @@ async def test_swaps_under_load_fail_nothing(running: Running, serve: Serve) -> 
 async def test_replica_that_is_gone_is_closed_after_its_last_request(running: Running, serve: Serve) -> None:
     held: list[Exchange] = []
     running.route(iris(await serve(held.append)))
-    (replica,) = running.gateway.fleet.services[0].balancer.members
+    (replica,) = running.revision.balancer.members
     asked = asyncio.create_task(running.fetch("GET", "/x"))
     await until(lambda: bool(held))
     running.route()
@@ -119,10 +120,10 @@ async def test_replica_that_is_gone_is_closed_after_its_last_request(running: Ru
 async def test_replica_that_stays_keeps_its_connections(running: Running, serve: Serve) -> None:
     address = await serve(lambda exchange: exchange.reply(200))
     running.route(iris(address))
-    (before,) = running.gateway.fleet.services[0].balancer.members
+    (before,) = running.revision.balancer.members
     await running.fetch("GET", "/x")
     running.route(iris(address), version=2)
-    (after,) = running.gateway.fleet.services[0].balancer.members
+    (after,) = running.revision.balancer.members
     assert after is before
     assert after.http.open == 1
 

@@ -18,7 +18,7 @@ from colonnade.errors import BadUpstream
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange
 
-from .conftest import HOST, MUX, Running, Serve, iris, until
+from .conftest import HOST, LABELS, MUX, Running, Serve, iris, until
 
 REPLICA = """
 import asyncio, sys
@@ -103,7 +103,7 @@ async def test_refused_connect_goes_to_another_replica(running: Running, serve: 
         answer = await running.fetch(method, "/x", b"x" * size)
         assert (answer.status, answer.body) == (200, b"%d" % size)
     numbers = await running.metrics()
-    assert numbers['colonnade_gateway_retries_total{namespace="default",service="iris"}'] >= 2
+    assert numbers[f"colonnade_gateway_retries_total{{{LABELS}}}"] >= 2
 
 
 async def test_all_refuse(running: Running) -> None:
@@ -137,7 +137,7 @@ async def test_get_in_flight_on_a_killed_replica_is_asked_of_another(running: Ru
     gets = [asyncio.create_task(running.fetch("GET", "/hold")) for _ in range(2)]
     await until(lambda: first.holds and second.holds)
     first.kill()
-    await until(lambda: running.gateway.fleet.services[0].balancer.members[1].load.outstanding == 2)
+    await until(lambda: running.revision.balancer.members[1].load.outstanding == 2)
     assert not any(get.done() for get in gets)
     second.kill()  # nobody is left
     assert [answer.status for answer in await asyncio.gather(*gets)] == [502, 502]
@@ -153,7 +153,7 @@ async def test_answer_that_breaks_off_never_looks_whole(running: Running, spawn:
     if path == "/some":
         await reader.readuntil(b"some")
     else:
-        await until(lambda: running.gateway.fleet.services[0].balancer.members[0].load.outstanding == 1)
+        await until(lambda: running.revision.balancer.members[0].load.outstanding == 1)
     replica.kill()
     rest = b""
     try:
@@ -190,12 +190,10 @@ async def test_client_that_leaves_takes_its_request_along(running: Running, serv
     await until(lambda: len(held) == 3)
     writer.close()
     await until(lambda: len(left) == 3)
-    await until(lambda: running.gateway.fleet.services[0].balancer.members[0].load.outstanding == 0)
+    await until(lambda: running.revision.balancer.members[0].load.outstanding == 0)
     numbers = await running.metrics()
     assert numbers['colonnade_gateway_in_flight{protocol="http"}'] == 0
-    assert (
-        numbers['colonnade_gateway_requests_total{namespace="default",service="iris",protocol="http",code="4xx"}'] == 3
-    )
+    assert numbers[f'colonnade_gateway_requests_total{{{LABELS},protocol="http",code="4xx"}}'] == 3
 
 
 async def test_slow_reader_stops_the_replica(running: Running, serve: Serve) -> None:
@@ -303,7 +301,7 @@ async def test_replica_that_speaks_nonsense(running: Running, answer: bytes) -> 
                 got = b""
         assert got == b"" or got.split()[1] in (b"502", b"999") or not got.endswith(b"0\r\n\r\n")
         writer.close()
-    await until(lambda: running.gateway.fleet.services[0].balancer.members[0].load.outstanding == 0)
+    await until(lambda: running.revision.balancer.members[0].load.outstanding == 0)
 
 
 @pytest.mark.parametrize("size", [0, 3, 602_112, 3_000_000])
@@ -311,16 +309,16 @@ async def test_what_fails_here_holds_no_place(
     running: Running, serve: Serve, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     running.route(iris(await serve(lambda exchange: exchange.reply(200))))
-    (service,) = running.gateway.fleet.services
+    revision = running.revision
 
     def fail(*_: object) -> bytes:
         raise RuntimeError
 
     monkeypatch.setattr(Way, "head", fail)
     assert (await running.fetch("POST", "/x", bytes(size))).status == 500
-    assert service.guard.in_flight == 0
-    assert service.balancer.members[0].load.outstanding == 0
-    labels = 'namespace="default",service="iris",protocol="http",code="5xx"'
+    assert revision.guard.in_flight == 0
+    assert revision.balancer.members[0].load.outstanding == 0
+    labels = f'{LABELS},protocol="http",code="5xx"'
     assert (await running.metrics())[f"colonnade_gateway_requests_total{{{labels}}}"] == 1
 
 
@@ -345,7 +343,7 @@ async def test_an_answer_that_cannot_be_passed_on_costs_its_own_client_only(
         raise RuntimeError
 
     running.route(iris(await serve(app)))
-    (service,) = running.gateway.fleet.services
+    revision = running.revision
     waiting = asyncio.create_task(running.fetch("POST", "/held"))
     await until(lambda: bool(held))
     with monkeypatch.context() as patch:
@@ -354,4 +352,4 @@ async def test_an_answer_that_cannot_be_passed_on_costs_its_own_client_only(
             await running.fetch("POST", "/bad")
     held[0].reply(200, b"well")
     assert (await waiting).body == b"well"
-    assert service.guard.in_flight == 0
+    assert revision.guard.in_flight == 0

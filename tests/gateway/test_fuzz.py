@@ -83,7 +83,7 @@ async def test_mutated_requests(running: Running, serve: Serve) -> None:
             assert b"Internal error" not in answer, data
             assert b"Error:" not in answer, data
     assert (await running.fetch("GET", "/x")).body == b"fine"
-    members = running.gateway.fleet.services[0].balancer.members
+    members = running.revision.balancer.members
     assert [member.load.outstanding for member in members] == [0]
     assert (await running.metrics())['colonnade_gateway_in_flight{protocol="http"}'] == 0
 

@@ -22,7 +22,7 @@ from colonnade.net import grpc as calls
 from colonnade.wire import openinference_pb2 as oip
 
 from ..grpc_details import MESSAGES, Details, details_of
-from .conftest import HOST, MUX, Running, Start, iris, until
+from .conftest import HOST, LABELS, MUX, Running, Start, iris, targets, until
 from .conftest import Serve as ServeApp
 
 INFER = f"/{SERVICE}/ModelInfer"
@@ -136,7 +136,7 @@ async def test_authority_decides_alone(gateway: Running, grpc_serve: Serve) -> N
     second, _ = await grpc_serve("second")
     gateway.route(
         iris("unix:/no", grpc=first),
-        Route("b", "iris", "iris", ("iris-b.example.com",), (Backend("b-0", "unix:/no2", second),), ready=True),
+        Route("b", "iris", "iris", ("iris-b.example.com",), targets(Backend("b-0", "unix:/no2", second)), ready=True),
     )
     for authority, label in ((HOST, "first"), (HOST.upper() + ":8081", "first"), ("iris-b.example.com:443", "second")):
         async with channel(gateway, authority) as client:
@@ -180,7 +180,7 @@ async def test_errors_come_back_as_they_are(gateway: Running, grpc_serve: Serve)
 async def test_refusals(gateway: Running, request_bytes: bytes, code: grpc.StatusCode, text: str) -> None:
     gateway.route(
         Route("default", "slow", "slow", reason="it loads"),
-        Route("default", "mute", "mute", (), (Backend("m", "unix:/no"),), ready=True),
+        Route("default", "mute", "mute", (), targets(Backend("m", "unix:/no")), ready=True),
     )
     async with channel(gateway) as client:
         with pytest.raises(aio.AioRpcError) as caught:
@@ -227,7 +227,7 @@ async def test_the_gateway_gives_details_of_its_own(gateway: Running, grpc_serve
     address, _ = await grpc_serve()
     gateway.route(
         Route("default", "slow", "slow", reason="it loads"),
-        Route("default", "gone", "gone", (), (Backend("g", "unix:/no", "unix:/nowhere"),), ready=True),
+        Route("default", "gone", "gone", (), targets(Backend("g", "unix:/no", "unix:/nowhere")), ready=True),
         iris("unix:/no", grpc=address, timeout=0.1),
     )
     found = {}
@@ -276,7 +276,7 @@ async def test_deadline_and_cancel_reach_the_replica(gateway: Running, grpc_serv
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await until(lambda: upstream.cancelled == 2)
-    await until(lambda: gateway.gateway.fleet.services[0].grpc_balancer.members[0].load.outstanding == 0)
+    await until(lambda: gateway.revision.grpc_balancer.members[0].load.outstanding == 0)
 
 
 async def test_limit_of_the_route(gateway: Running, grpc_serve: Serve) -> None:
@@ -313,14 +313,14 @@ async def test_streams_both_ways(gateway: Running, grpc_serve: Serve) -> None:
 async def test_replica_that_is_not_there(gateway: Running, grpc_serve: Serve) -> None:
     address, upstream = await grpc_serve("alive")
     backends = (Backend("dead", "unix:/no", "unix:/nowhere/dead"), Backend("alive", "unix:/no2", address))
-    gateway.route(iris(backends=backends))
+    gateway.route(iris(targets=targets(*backends)))
     async with channel(gateway) as client:
         for _ in range(4):
             await client.unary_unary(INFER)(infer("iris"))
         assert len(upstream.seen) == 4
         call = client.stream_stream("/any.Service/StreamEcho")(iter([infer("iris")]))
         assert [part async for part in call] == [b"alive:" + infer("iris")]
-        gateway.route(iris(backends=backends[:1]))
+        gateway.route(iris(targets=targets(*backends[:1])))
         with pytest.raises(aio.AioRpcError) as caught:
             await client.unary_unary(INFER)(infer("iris"))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -422,12 +422,12 @@ async def test_the_limit_is_an_option(start: Start, grpc_serve: Serve) -> None:
 
 async def test_many_calls_count_and_leave_nothing(gateway: Running, grpc_serve: Serve) -> None:
     addresses = [(await grpc_serve(str(i)))[0] for i in range(2)]
-    gateway.route(iris(backends=tuple(Backend(a, f"unix:/no{a}", a) for a in addresses)))
+    gateway.route(iris(targets=targets(*(Backend(a, f"unix:/no{a}", a) for a in addresses))))
     async with channel(gateway) as client:
         multi = client.unary_unary(INFER)
         await asyncio.gather(*(multi(infer("iris", b"%d" % i)) for i in range(200)))
     numbers = await gateway.metrics()
-    labels = 'namespace="default",service="iris",protocol="grpc"'
+    labels = f'{LABELS},protocol="grpc"'
     assert numbers[f'colonnade_gateway_requests_total{{{labels},code="OK"}}'] == 200
     assert numbers['colonnade_gateway_in_flight{protocol="grpc"}'] == 0
 

@@ -12,7 +12,7 @@ from colonnade.gateway.shares import Shares
 
 
 def guard(replicas: int = 1, policy: Policy | None = None) -> tuple[Guard, list[Load]]:
-    made, loads = Guard(Shares(100), 0.0), [Load() for _ in range(replicas)]
+    made, loads = Guard(Shares(100).share(), 0.0), [Load() for _ in range(replicas)]
     made.update(policy or Policy(), loads, 0.0)
     return made, loads
 
@@ -67,13 +67,13 @@ def test_places_are_given_back() -> None:
     made, _ = guard()
     taken = 0
     while made.admit(0.0) is None:
-        made.begin()
+        made.begin(0.0)
         taken += 1
     assert taken == 80
     refused = made.admit(0.0)
     assert refused is not None
     assert refused.reason == "share"
-    made.end()
+    made.end(0.0, 0.0)
     assert made.admit(0.0) is None
 
 
@@ -91,7 +91,7 @@ def test_a_request_that_is_refused_elsewhere_is_not_the_trial_of_the_breaker(rea
     now = 10.0 + defaults.BREAKER_FIRST
     if reason == "share":
         for _ in range(80):
-            made.begin()
+            made.begin(0.0)
     else:
         for _ in range(100):
             made._throttle.refused(now)
@@ -101,6 +101,6 @@ def test_a_request_that_is_refused_elsewhere_is_not_the_trial_of_the_breaker(rea
     assert refused.reason == reason
     assert made.state is State.OPEN
     for _ in range(made.in_flight):
-        made.end()
+        made.end(0.0, 0.0)
     assert made.admit(now + 60.0) is None
     assert made.state is State.HALF_OPEN

@@ -11,9 +11,7 @@ from colonnade import defaults
 from colonnade.gateway.guard import Policy
 from colonnade.net import App, Exchange, deadlines
 
-from .conftest import HOST, Running, Serve, Start, iris, until
-
-SERVICE = 'namespace="default",service="iris"'
+from .conftest import HOST, LABELS, Running, Serve, Start, iris, until
 
 
 def ok(exchange: Exchange) -> None:
@@ -44,8 +42,8 @@ async def test_a_service_that_answers_nothing_is_refused_at_once_and_tried_again
     assert int(dict(refused.headers)[b"retry-after"]) >= 1
     assert "no replica of it has answered" in json.loads(refused.body)["error"]
     metrics = await running.metrics()
-    assert metrics[f"colonnade_gateway_breaker_state{{{SERVICE}}}"] == 2
-    assert metrics[f'colonnade_gateway_shed_total{{{SERVICE},reason="breaker"}}'] == 1
+    assert metrics[f"colonnade_gateway_breaker_state{{{LABELS}}}"] == 2
+    assert metrics[f'colonnade_gateway_shed_total{{{LABELS},reason="breaker"}}'] == 1
     well = True
 
     async def back() -> bool:
@@ -55,15 +53,15 @@ async def test_a_service_that_answers_nothing_is_refused_at_once_and_tried_again
         while not await back():
             await asyncio.sleep(0.02)
     metrics = await running.metrics()
-    assert metrics[f"colonnade_gateway_breaker_state{{{SERVICE}}}"] == 0
-    assert metrics[f"colonnade_gateway_breaker_trips_total{{{SERVICE}}}"] == 1
+    assert metrics[f"colonnade_gateway_breaker_state{{{LABELS}}}"] == 0
+    assert metrics[f"colonnade_gateway_breaker_trips_total{{{LABELS}}}"] == 1
 
 
 async def test_new_replicas_close_an_open_breaker(running: Running, serve: Serve) -> None:
     policy = Policy(breaker_after=1)
     running.route(iris(await serve(unwell), policy=policy))
     await running.fetch("POST", "/x")
-    assert (await running.metrics())[f"colonnade_gateway_breaker_state{{{SERVICE}}}"] == 2
+    assert (await running.metrics())[f"colonnade_gateway_breaker_state{{{LABELS}}}"] == 2
     running.route(iris(await serve(ok), policy=policy))
     assert (await running.fetch("POST", "/x")).status == 200
 
@@ -74,14 +72,14 @@ async def test_a_replica_that_fails_again_and_again_gets_no_requests(running: Ru
     assert statuses.count(503) == defaults.EJECT_AFTER_FAILURES
     assert statuses[-10:] == [200] * 10
     metrics = await running.metrics()
-    assert metrics[f"colonnade_gateway_ejections_total{{{SERVICE}}}"] == 1
-    assert metrics[f"colonnade_gateway_ejected_replicas{{{SERVICE}}}"] == 1
+    assert metrics[f"colonnade_gateway_ejections_total{{{LABELS}}}"] == 1
+    assert metrics[f"colonnade_gateway_ejected_replicas{{{LABELS}}}"] == 1
 
 
 async def test_a_lone_replica_is_never_ejected(running: Running, serve: Serve) -> None:
     running.route(iris(await serve(unwell), policy=Policy(breaker_after=0)))
     assert [(await running.fetch("POST", "/x")).status for _ in range(20)] == [503] * 20
-    assert (await running.metrics())[f"colonnade_gateway_ejections_total{{{SERVICE}}}"] == 0
+    assert (await running.metrics())[f"colonnade_gateway_ejections_total{{{LABELS}}}"] == 0
 
 
 async def test_a_flooded_service_leaves_places_for_the_others(start: Start, serve: Serve) -> None:
@@ -100,8 +98,8 @@ async def test_a_flooded_service_leaves_places_for_the_others(start: Start, serv
         exchange.reply(200, b"")
     assert sorted(answer.status for answer in await asyncio.gather(*flood)) == [200] * 16 + [503] * 24
     metrics = await running.metrics()
-    assert metrics[f'colonnade_gateway_shed_total{{{SERVICE},reason="share"}}'] == 24
-    assert metrics[f"colonnade_gateway_service_in_flight{{{SERVICE}}}"] == 0
+    assert metrics[f'colonnade_gateway_shed_total{{{LABELS},reason="share"}}'] == 24
+    assert metrics[f"colonnade_gateway_service_in_flight{{{LABELS}}}"] == 0
 
 
 async def test_retries_end_with_their_budget(running: Running, serve: Serve) -> None:
@@ -113,8 +111,8 @@ async def test_retries_end_with_their_budget(running: Running, serve: Serve) -> 
     statuses = [(await running.fetch("GET", "/x")).status for _ in range(20)]
     assert statuses.count(502) == 10
     metrics = await running.metrics()
-    assert metrics[f"colonnade_gateway_retries_total{{{SERVICE}}}"] == 0
-    assert metrics[f"colonnade_gateway_retries_refused_total{{{SERVICE}}}"] == 10
+    assert metrics[f"colonnade_gateway_retries_total{{{LABELS}}}"] == 0
+    assert metrics[f"colonnade_gateway_retries_refused_total{{{LABELS}}}"] == 10
 
 
 @pytest.mark.parametrize(
@@ -148,7 +146,7 @@ async def test_the_callers_time_ends_a_request_and_says_nothing_of_the_replica(r
         answer = await running.fetch("POST", "/x", x_envoy_upstream_rq_timeout_ms="50")
         assert answer.status == 504
         assert "0.05 s, the caller's limit" in json.loads(answer.body)["error"]
-    assert (await running.metrics())[f"colonnade_gateway_breaker_state{{{SERVICE}}}"] == 0
+    assert (await running.metrics())[f"colonnade_gateway_breaker_state{{{LABELS}}}"] == 0
 
 
 async def test_a_time_that_cannot_be_read_or_has_passed_is_answered_at_once(running: Running, serve: Serve) -> None:

@@ -85,7 +85,7 @@ async def test_a_body_goes_to_another_replica_if_the_first_is_gone(running: Runn
     head = f"PUT /x HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {SIZE}\r\n\r\n"
     writer.write(head.encode() + body[: SIZE // 2])
     await writer.drain()
-    await until(lambda: running.gateway.fleet.services[0].guard.in_flight == 1)
+    await until(lambda: running.revision.guard.in_flight == 1)
     running.route(iris(two), version=2)
     writer.write(body[SIZE // 2 :])
     await writer.drain()
@@ -104,7 +104,7 @@ async def test_a_client_that_leaves_in_the_middle_leaves_no_trace(running: Runni
         writer.write(f"POST /x HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {size}\r\n\r\n".encode() + b"x" * 1000)
         await writer.drain()
         writer.close()
-    guard = running.gateway.fleet.services[0].guard
+    guard = running.revision.guard
     await until(lambda: guard.in_flight == 0)
     body = os.urandom(size)
     assert (await running.fetch("POST", "/x", body)).body == body
@@ -135,4 +135,4 @@ async def test_a_length_of_json_that_no_body_has_is_passed_over(running: Running
     for _ in range(3):  # memory is shared from the second one on
         answer = await running.fetch("POST", "/x", body, inference_header_content_length="9" * 5000)
         assert (answer.status, answer.body) == (200, body)
-    assert running.gateway.fleet.services[0].guard.in_flight == 0
+    assert running.revision.guard.in_flight == 0

@@ -18,7 +18,7 @@ from colonnade.net import Exchange
 from colonnade.version import __version__
 from colonnade.wire import v2
 
-from .conftest import HOST, Running, Serve, Start, iris, until
+from .conftest import HOST, LABELS, Running, Serve, Start, iris, until
 
 
 def echo(exchange: Exchange) -> None:
@@ -352,7 +352,7 @@ async def test_metrics(running: Running, serve: Serve) -> None:
     for status in (200, 200, 404, 500):
         await running.fetch("GET", f"/{status}")
     numbers = await running.metrics()
-    labels = 'namespace="default",service="iris",protocol="http"'
+    labels = f'{LABELS},protocol="http"'
     assert numbers[f'colonnade_gateway_requests_total{{{labels},code="2xx"}}'] == 2
     assert numbers[f'colonnade_gateway_requests_total{{{labels},code="4xx"}}'] == 1
     assert numbers[f'colonnade_gateway_requests_total{{{labels},code="5xx"}}'] == 1

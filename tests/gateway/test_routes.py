@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.gateway import routes
-from colonnade.gateway.routes import Backend, Match, Matcher, Route, RouteTable, bare_host, not_ready
+from colonnade.gateway import matching
+from colonnade.gateway.matching import Match, Matcher, bare_host
+from colonnade.gateway.routes import Backend, Route, RouteTable, Target, not_ready
 
 IRIS, WINE, IRIS_TOO, SPACED = range(4)
 
@@ -20,7 +21,7 @@ TABLE = RouteTable(
             name="iris",
             model="iris",
             hosts=("iris-default.example.com", "iris.default.example.com", "iris-predictor-default.example.com"),
-            backends=(Backend("iris-0", "unix:/run/a.sock", "unix:/run/a.grpc"),),
+            targets=(Target("iris-1", backends=(Backend("iris-0", "unix:/run/a.sock", "unix:/run/a.grpc"),)),),
             ready=True,
         ),
         Route(namespace="default", name="wine", model="wine", hosts=("wine-default.example.com",), ready=True),
@@ -112,11 +113,11 @@ def test_names_of_a_request_are_bounded_and_printable_in_messages() -> None:
 
 def test_cache_is_bounded() -> None:
     matcher = Matcher(TABLE)
-    for i in range(routes.CACHED_PATHS + 10):
+    for i in range(matching.CACHED_PATHS + 10):
         assert matcher.match(b"localhost", b"/serving/default/iris/%d" % i) is not None
-    assert len(matcher._cache) <= routes.CACHED_PATHS
+    assert len(matcher._cache) <= matching.CACHED_PATHS
     assert matcher.match(b"localhost", b"/serving/default/iris/" + b"x" * 10_000) is not None
-    assert all(len(path) <= routes.CACHED_PATH_BYTES for _, path in matcher._cache)
+    assert all(len(path) <= matching.CACHED_PATH_BYTES for _, path in matcher._cache)
 
 
 @given(

@@ -8,6 +8,8 @@ from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.scrape import joined
 from colonnade.gateway.shares import Shares
 
+from .conftest import LABELS, REVISION
+
 
 def rendered(ejected: int, state: State, in_flight: int) -> bytes:
     class Told(Guard):
@@ -19,16 +21,16 @@ def rendered(ejected: int, state: State, in_flight: int) -> bytes:
             return state
 
     metrics = GatewayMetrics()
-    guard = Told(Shares(100), 0.0)
+    guard = Told(Shares(100).share(), 0.0)
     guard.in_flight = in_flight
-    metrics.service("default", "iris").follow(guard)
+    metrics.revision(("default", "iris", "predictor", REVISION)).follow(guard)
     return metrics.render()
 
 
 def test_opinions_on_the_same_thing_are_not_summed() -> None:
     text = joined([rendered(1, State.HALF_OPEN, 3), rendered(2, State.OPEN, 4), rendered(0, State.CLOSED, 0)]).decode()
     numbers = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    labels = '{namespace="default",service="iris"}'
+    labels = f"{{{LABELS}}}"
     assert numbers["colonnade_gateway_ejected_replicas" + labels] == "2"
     assert numbers["colonnade_gateway_breaker_state" + labels] == "2"
     assert numbers["colonnade_gateway_service_in_flight" + labels] == "7"

@@ -15,7 +15,7 @@ from colonnade.net import grpc as calls
 from colonnade.net.grpc import CallHead
 from colonnade.wire import openinference_pb2 as oip
 
-from .conftest import HOST, MUX, Running, Serve, Start, iris, until
+from .conftest import HOST, LABELS, MUX, Running, Serve, Start, iris, until
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -124,7 +124,7 @@ async def test_grpc_to_our_own_replica(start: Start, serve: Serve) -> None:
         stream.cancel()
         await until(lambda: replica.cancelled == 1)
     numbers = await running.metrics()
-    labels = 'namespace="default",service="iris",protocol="grpc"'
+    labels = f'{LABELS},protocol="grpc"'
     assert numbers[f'colonnade_gateway_requests_total{{{labels},code="INVALID_ARGUMENT"}}'] == 1
     assert numbers[f'colonnade_gateway_requests_total{{{labels},code="OK"}}'] == 102
     assert numbers['colonnade_gateway_in_flight{protocol="grpc"}'] == 0

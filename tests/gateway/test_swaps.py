@@ -52,7 +52,7 @@ async def test_a_body_that_comes_after_the_swap_goes_to_the_new_replica(running:
     writer.close()
 
 
-@pytest.mark.parametrize("changes", [{"backends": ()}, {"ready": False}, None])
+@pytest.mark.parametrize("changes", [{"targets": ()}, {"ready": False}, None])
 async def test_a_service_that_goes_meanwhile_is_named(
     running: Running, serve: Serve, changes: dict[str, object] | None
 ) -> None:
@@ -133,7 +133,7 @@ async def test_a_grpc_call_that_reached_nobody_is_tried_on_the_new_replicas(star
     running = await start(grpc=True, grace=0.3)
     address, _ = await grpc_serve()
     running.route(iris("unix:/no", grpc=refusing()))
-    (old,) = running.gateway.fleet.services[0].grpc_balancer.members
+    (old,) = running.revision.grpc_balancer.members
     async with channel(running) as connection:
         asked = connection.unary_unary(INFER)(infer("iris", b"1"), timeout=10)
         while not old.load.outstanding:

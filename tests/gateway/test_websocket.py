@@ -24,7 +24,7 @@ from colonnade.gateway.breaker import State
 from colonnade.gateway.guard import Policy
 from colonnade.net import Exchange
 
-from .conftest import HOST, Running, Serve, iris, until
+from .conftest import HOST, LABELS, Running, Serve, iris, until
 
 DEADLINE = 5.0
 
@@ -129,11 +129,11 @@ async def test_messages_pass_both_ways(running: Running, upstream: Upstream) -> 
     for text in ("one", "two"):
         ws.send(TextMessage(text))
         assert (await ws.event()).data == text.upper()
-    assert running.gateway.fleet.services[0].balancer.members[0].load.outstanding == 1
+    assert running.revision.balancer.members[0].load.outstanding == 1
     ws.send(CloseConnection(code=1000))
     assert isinstance(await ws.event(), CloseConnection)
     await until(lambda: upstream.ended == 1)
-    await until(lambda: running.gateway.fleet.services[0].balancer.members[0].load.outstanding == 0)
+    await until(lambda: running.revision.balancer.members[0].load.outstanding == 0)
     (request,) = upstream.asked
     assert request.target == "/chat?x=1"
     headers = dict(request.extra_headers)
@@ -180,20 +180,20 @@ async def test_either_side_that_leaves_ends_the_other(running: Running, upstream
 async def test_a_client_that_leaves_during_the_handshake(running: Running, upstream: Upstream) -> None:
     upstream.reading.clear()
     ws = await open_socket(running)
-    member = running.gateway.fleet.services[0].balancer.members[0]
+    member = running.revision.balancer.members[0]
     await until(lambda: member.load.outstanding == 1)
     ws.writer.transport.abort()
     await until(lambda: member.load.outstanding == 0)
 
 
 async def test_a_handshake_has_the_route_s_time(running: Running, upstream: Upstream) -> None:
-    service = running.gateway.fleet.services[0]
-    running.route(iris(service.route.backends[0].http, timeout=0.2))
+    revision = running.revision
+    running.route(iris(revision.route.backends[0].http, timeout=0.2))
     upstream.reading.clear()
     refused = await (await open_socket(running)).event()
     assert isinstance(refused, RejectConnection)
     assert refused.status_code == 504
-    assert service.balancer.members[0].load.outstanding == 0
+    assert revision.balancer.members[0].load.outstanding == 0
 
 
 async def test_a_side_that_does_not_read_stops_the_other(running: Running, upstream: Upstream) -> None:
@@ -248,21 +248,21 @@ async def test_what_is_no_handshake_is_forwarded(running: Running, serve: Serve,
 
 
 async def test_the_guard_hears_of_handshakes(running: Running, upstream: Upstream) -> None:
-    service = running.gateway.fleet.services[0]
-    good = service.route.backends[0].http
+    revision = running.revision
+    good = revision.route.backends[0].http
     running.route(iris("unix:/nowhere/s", policy=Policy(breaker_after=2)))
     for _ in range(2):
         await (await open_socket(running)).event()
-    assert service.guard.state is State.OPEN
+    assert revision.guard.state is State.OPEN
     refused = await (await open_socket(running)).event()
     assert isinstance(refused, RejectConnection)
     assert refused.status_code == 503
     running.route(iris(good, policy=Policy(breaker_after=2)))
-    service.guard.gave_up(monotonic())
+    revision.guard.gave_up(monotonic())
     ws = await open_socket(running)
     assert isinstance(await ws.event(), AcceptConnection)
-    service.guard.gave_up(monotonic())
-    assert service.guard.state is State.CLOSED, "the failures are not in a row"
+    revision.guard.gave_up(monotonic())
+    assert revision.guard.state is State.CLOSED, "the failures are not in a row"
 
 
 async def test_a_handshake_without_a_replica_is_counted(running: Running, upstream: Upstream) -> None:
@@ -271,5 +271,5 @@ async def test_a_handshake_without_a_replica_is_counted(running: Running, upstre
         refused = await (await open_socket(running)).event()
     assert isinstance(refused, RejectConnection)
     assert refused.status_code == 503
-    labels = 'namespace="default",service="iris",protocol="http",code="5xx"'
+    labels = f'{LABELS},protocol="http",code="5xx"'
     assert (await running.metrics())[f"colonnade_gateway_requests_total{{{labels}}}"] == 1

@@ -1,4 +1,4 @@
-"""Answers made of KServe's own objects, and of objects that only look like them."""
+"""Answers and errors made of KServe's own objects, and of objects that only look like them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import kserve
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi import HTTPException
+from kserve import errors as kserve_errors
 
-from colonnade.errors import InferenceError
+from colonnade.errors import InferenceError, InvalidInput, NotFound, NotImplementedByModel, Unavailable
 from colonnade.model import foreign, results
 from colonnade.wire.tensors import InferRequest, InferResponse, Tensor, TensorSpec
 
@@ -79,3 +81,35 @@ def test_a_response_that_the_model_keeps_is_not_changed() -> None:
     answers = [results.identified(respond(kept), InferRequest("m", [], id=identity)) for identity in ("1", "2")]
     assert [answer.id for answer in answers] == ["1", "2"]
     assert kept == InferResponse("", kept.outputs)
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "status", "message"),
+    [
+        (kserve_errors.InvalidInput("bad row"), InvalidInput, 400, "bad row"),
+        (kserve_errors.InferenceError("no GPU", status="INTERNAL"), InferenceError, 500, "[INTERNAL] no GPU"),
+        (kserve_errors.ModelNotFound("m"), NotFound, 404, "Model with name m does not exist."),
+        (kserve_errors.ModelNotReady("m", "warming"), Unavailable, 503, "Model with name m is not ready. warming"),
+        (kserve_errors.ServerNotReady(), Unavailable, 503, "Server is not ready."),
+        (kserve_errors.UnsupportedProtocol("v3"), NotImplementedByModel, 501, "Unsupported protocol v3."),
+        (HTTPException(422, "no such column"), InvalidInput, 422, "no such column"),
+        (HTTPException(507, "disk full"), InferenceError, 507, "disk full"),
+    ],
+)
+def test_errors_of_the_sdk_say_the_same_here(raised: Exception, kind: type, status: int, message: str) -> None:
+    error = foreign.failure(raised)
+    assert isinstance(error, kind)
+    assert (error.status, error.message) == (status, message)
+
+
+def test_a_users_own_kind_of_the_sdks_error_counts_as_it() -> None:
+    class OutOfRange(kserve_errors.InvalidInput):
+        pass
+
+    error = foreign.failure(OutOfRange("age is -1"))
+    assert isinstance(error, InvalidInput)
+
+
+@pytest.mark.parametrize("raised", [ValueError("secret"), KeyError("x"), kserve_errors.ModelMissingError("/secret")])
+def test_other_errors_stay_faults(raised: Exception) -> None:
+    assert foreign.failure(raised) is None

@@ -17,6 +17,7 @@ from .replica import Replica, Start
 
 CODE = """
     import kserve
+    import kserve.errors
     import numpy as np
     import torch_like
     from colonnade import Model
@@ -38,6 +39,8 @@ CODE = """
         def refuse(self, payload):
             if payload["say"] == "library":
                 torch_like.run()
+            if payload["say"] == "invalid":
+                raise kserve.errors.InvalidInput("age is -1; send 0 or more")
             raise NotImplementedError(*payload["say"])
 
         async def explain(self, payload, headers=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,3 +59,64 @@ class Origin:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+
+class Ranged:
+    """A file that is served as object stores serve it: `ETag`, ranges, conditions; and that a test may spoil.
+
+    Attributes:
+        body, etag: what is served now.
+        cut: answers end after so many bytes of their body, for as many answers as `cuts` says.
+        lie: added to every announced length.
+        ranges: the ranges that were asked for, "" for the whole.
+    """
+
+    def __init__(self, body: bytes, etag: str = '"v1"') -> None:
+        self.body = body
+        self.etag = etag
+        self.cut = 0
+        self.cuts = 0
+        self.lie = 0
+        self.gate: threading.Event | None = None
+        self.ranges: list[str] = []
+        self.sent = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
+        asked = handler.headers.get("Range", "")
+        with self._lock:
+            self.ranges.append(asked)
+            cut = self.cuts > 0
+            self.cuts -= cut
+        if handler.headers.get("If-None-Match") == self.etag:
+            return self._empty(handler, 304)
+        if handler.headers.get("If-Match", self.etag) != self.etag:
+            return self._empty(handler, 412)
+        start, stop = 0, len(self.body)
+        if asked:
+            first, _, last = asked.removeprefix("bytes=").partition("-")
+            start, stop = int(first), min(int(last) + 1 if last else stop, stop)
+        if start >= stop and self.body:
+            return self._empty(handler, 416)
+        handler.send_response(206 if asked else 200)
+        handler.send_header("ETag", self.etag)
+        handler.send_header("Accept-Ranges", "bytes")
+        handler.send_header("Content-Length", str(stop - start + self.lie))
+        if asked:
+            handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(self.body)}")
+        handler.end_headers()
+        piece = self.body[start : min(stop, start + self.cut) if cut else stop]
+        with contextlib.suppress(OSError):
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            with self._lock:
+                self.sent += len(piece)
+            if self.gate is not None and not self.gate.is_set():
+                self.gate.wait(20)
+        handler.close_connection = True
+
+    @staticmethod
+    def _empty(handler: BaseHTTPRequestHandler, status: int) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()

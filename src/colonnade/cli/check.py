@@ -11,6 +11,7 @@ from colonnade.cli import output
 from colonnade.cli.exits import FAILED
 from colonnade.cli.manifests import read_texts
 from colonnade.control import template
+from colonnade.control.selection import Runtimes
 from colonnade.errors import Error
 from colonnade.resources import defaulting, validation, verdicts
 from colonnade.resources.kinds import INFERENCE_SERVICE, by_kind
@@ -70,7 +71,7 @@ def _refused(obj: dict[str, Any]) -> str | None:
     """Why a valid service would not run on this machine at all; None if it would."""
     if by_kind(obj.get("apiVersion"), obj.get("kind")) is not INFERENCE_SERVICE:
         return None
-    planned = template.plan(defaulting.default(obj))
+    planned = template.plan(defaulting.default(obj), "predictor", Runtimes())
     if isinstance(planned, template.Refusal):
         return planned.message
     try:

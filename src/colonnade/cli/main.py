@@ -20,10 +20,14 @@ COMMANDS = {
     "get": "list objects, or show one",
     "describe": "show an object with its conditions and events",
     "delete": "delete objects",
+    "rollout": "follow a rollout, go back, promote, pause",
     "logs": "print the logs of a service's replicas",
     "predict": "ask a service for a prediction",
+    "autoscale": "try the autoscaler on a recorded load",
     "why": "say why a service is not Ready, and what to do",
     "check": "say, field by field, what of a manifest runs here",
+    "digest": "print the digest of a model, and what a scan finds in it",
+    "cache": "list or evict fetched models",
     "version": "print the versions of this command and of the platform",
 }
 

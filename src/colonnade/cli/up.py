@@ -11,11 +11,13 @@ import click
 from colonnade import defaults
 from colonnade.cli.exits import CommandFailed
 from colonnade.cli.manifests import read_manifests, served_kind
+from colonnade.cli.quantities import QuantityType
 from colonnade.cli.state import Target, pass_target
 from colonnade.control.layout import Endpoints
 from colonnade.control.plane import Settings, run
 from colonnade.errors import Error
 from colonnade.observe import logs
+from colonnade.storage.mirror import Mirror, mirror_of
 
 port = click.IntRange(0, 65535)
 
@@ -58,6 +60,20 @@ port = click.IntRange(0, 65535)
     help="Certificate chain in PEM: HTTP and gRPC take TLS alone. Read at start.",
 )
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of --tls-cert, in PEM, not encrypted.")
+@click.option(
+    "--cache-size",
+    type=QuantityType(),
+    default=defaults.CACHE_BYTES,
+    show_default="50Gi",
+    help="Room for fetched models, such as 50Gi; models that no replica uses leave it, the least recently used first.",
+)
+@click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="PREFIX=DIR",
+    help="Take models whose storageUri starts with PREFIX from DIR, without a network; may be repeated.",
+)
 @click.option("--domain", default=defaults.DOMAIN, show_default=True, help="Last part of the services' host names.")
 @click.option("--require-token", is_flag=True, help="Requests need the token on loopback, too.")
 @click.option("-f", "--filename", "sources", multiple=True, help="Apply these manifests at start: file, folder or -.")
@@ -82,6 +98,8 @@ def command(
     max_message: int,
     tls_cert: Path | None,
     tls_key: Path | None,
+    cache_size: int,
+    mirrors: tuple[str, ...],
     domain: str,
     require_token: bool,
     sources: tuple[str, ...],
@@ -109,8 +127,17 @@ def command(
         max_message=max_message,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        cache_bytes=cache_size,
+        mirror=_mirror(mirrors),
     )
     start(settings, log_level, _say_ready)
+
+
+def _mirror(words: tuple[str, ...]) -> Mirror:
+    try:
+        return mirror_of(words)
+    except Error as error:
+        raise CommandFailed(error.message) from None
 
 
 def start(settings: Settings, log_level: str, ready: Callable[[Endpoints], None]) -> None:

@@ -62,7 +62,7 @@ def _unknown(kind: Kind, obj: Object, live: Object | None) -> tuple[str, ...]:
 
 def _without_effect(kind: Kind, obj: Object, live: Object | None) -> tuple[str, ...]:
     """What is kept for a cluster and does nothing here, so that no field is passed over in silence."""
-    if kind is not kinds.INFERENCE_SERVICE:
+    if kind not in (kinds.INFERENCE_SERVICE, kinds.INFERENCE_GRAPH):
         return ()
     known = {(field.path, str(field.value)) for field in check(live)} if live else set()
     return tuple(

@@ -8,6 +8,7 @@ for (the cache of `storage` is safe against a cut download).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -16,21 +17,50 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colonnade import errors
+from colonnade.control.sources import Source
 from colonnade.control.workqueue import backoff
+from colonnade.resources.served import LOCAL_SCHEMES, scheme_of
+from colonnade.storage.limits import Progress
+from colonnade.storage.scan.report import Report
+from colonnade.storage.uri import redacted
 
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 4
+WAIT_PERIOD = 5.0  # until something that was waited for is looked at again, if nobody says that it is there
+PROGRESS_PERIOD = 1.0  # seconds between two notices of one download's progress
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 class Fetched(NamedTuple):
-    """The model lies at `path`."""
+    """The model lies at `path`.
+
+    Attributes:
+        path: a file or a folder.
+        origin: what was used instead of the URI, in words: a mirror, or a local model cache; or "".
+        report: what a scan of it said, if it was scanned.
+    """
 
     path: Path
+    origin: str = ""
+    report: Report | None = None
 
 
 class Fetching(NamedTuple):
-    """The download goes on, or waits for its turn."""
+    """The download goes on, or waits: bytes so far, and in all if the source says, or what it waits for."""
+
+    done: int = 0
+    total: int | None = None
+    waits: str = ""
+
+    def text(self, uri: str) -> str:
+        """The progress in words, or "" before the first byte."""
+        if not self.done:
+            return self.waits
+        if not self.total:
+            return f"Downloading {redacted(uri)}: {size_text(self.done)}"
+        percent = 100 * self.done // self.total
+        return f"Downloading {redacted(uri)}: {size_text(self.done)} of {size_text(self.total)} ({percent} %)"
 
 
 class FetchFailed(NamedTuple):
@@ -43,39 +73,69 @@ class FetchFailed(NamedTuple):
 
 Outcome = Fetched | Fetching | FetchFailed
 
+Work = Callable[[Progress], Fetched]
+"""Blocks until the model is there; raises the errors family."""
+
+Prepare = Callable[[str, Source], Work]
+"""Given a namespace and a source, looks up what the fetch needs. Called on the loop; raises the errors family."""
+
+
+def size_text(size: int) -> str:
+    """Bytes for people: `1.2 GiB`."""
+    amount, unit = float(size), 0
+    while amount >= 1024 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{size} bytes" if unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+class Waits(errors.Error):
+    """Not a failure: the model comes by another way, which is not done yet. The message says what it waits for."""
+
 
 class _Entry:
-    __slots__ = ("failures", "not_before", "outcome", "running")
+    __slots__ = ("done", "failures", "namespace", "not_before", "outcome", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
         self.outcome: Outcome = Fetching()
         self.failures = 0
         self.not_before = 0.0
         self.running = False
+        self.done: Callable[[], None] = lambda: None
 
 
 class Fetcher:
     """Knows where the models of revisions lie, and gets them there. Belongs to one event loop."""
 
-    def __init__(self, fetch: Callable[[str], Path], *, concurrency: int = CONCURRENCY) -> None:
-        """`fetch` blocks, and raises the errors family."""
-        self._fetch = fetch
+    def __init__(
+        self,
+        prepare: Prepare,
+        *,
+        still: Callable[[Path], bool] = Path.exists,
+        concurrency: int = CONCURRENCY,
+    ) -> None:
+        """`still` says whether what was fetched before is there yet: a cache may have let go of it."""
+        self._prepare = prepare
+        self._still = still
         self._slots = asyncio.Semaphore(concurrency)
-        self._entries: dict[tuple[str, int, str], _Entry] = {}
+        self._entries: dict[tuple[str, int, Source], _Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, owner: str, revision: int, uri: str, done: Callable[[], None]) -> Outcome:
-        """What is known of `uri` for a revision of `owner`; starts an attempt if one is due.
+    def ask(self, owner: str, revision: int, source: Source, done: Callable[[], None]) -> Outcome:
+        """What is known of `source` for a revision of `owner`; starts an attempt if one is due.
 
-        `done` is called when the attempt ends. What is known of earlier revisions is dropped: a later one asks anew,
-        since what lies at a URI may have changed.
+        `owner` is `namespace/name`. `done` is called when the attempt ends, and now and then while bytes come. What is
+        known of earlier revisions is dropped: a later one asks anew, since what lies at a URI may have changed.
         """
         for key in [key for key in self._entries if key[0] == owner and key[1] != revision]:
             del self._entries[key]
-        entry = self._entries.setdefault((owner, revision, uri), _Entry())
+        entry = self._entries.setdefault((owner, revision, source), _Entry(owner.partition("/")[0]))
+        entry.done = done
+        if isinstance(entry.outcome, Fetched) and not self._still(entry.outcome.path):
+            entry.outcome = Fetching()
         if not isinstance(entry.outcome, Fetched) and not entry.running and time.time() >= entry.not_before:
             entry.running = True
-            task = asyncio.create_task(self._attempt(entry, uri, done))
+            task = asyncio.create_task(self._attempt(entry, source))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return entry.outcome
@@ -85,53 +145,88 @@ class Fetcher:
         for key in [key for key in self._entries if key[0] == owner]:
             del self._entries[key]
 
+    def retry(self, namespace: str = "") -> None:
+        """Try what failed or waits again at once, in a namespace or ("") in all: what it lacked may be there now."""
+        for entry in list(self._entries.values()):
+            pending = not isinstance(entry.outcome, Fetched) and not entry.running
+            if pending and namespace in ("", entry.namespace):
+                entry.not_before = 0.0
+                entry.failures = 0
+                entry.done()
+
     async def close(self) -> None:
         """End all attempts; threads in a download are left behind."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _attempt(self, entry: _Entry, uri: str, done: Callable[[], None]) -> None:
-        async with self._slots:
+    async def _attempt(self, entry: _Entry, source: Source) -> None:
+        local = scheme_of(source.uri) in LOCAL_SCHEMES and not source.pieces
+        async with contextlib.nullcontext() if local else self._slots:  # a path here need not wait for downloads
             try:
-                entry.outcome = Fetched(await _on_thread(lambda: self._fetch(uri)))
+                work = self._prepare(entry.namespace, source)
+                progress = self._progress(entry)
+                entry.outcome = await _on_thread(lambda: work(progress))
+            except Waits as error:
+                entry.not_before = time.time() + WAIT_PERIOD
+                entry.outcome = Fetching(waits=error.message)
             except Exception as error:
-                entry.failures += 1
-                delay = backoff(entry.failures)
-                entry.not_before = time.time() + delay
-                if isinstance(error, errors.Error):
-                    message = error.message
-                else:
-                    log.exception("fetching a model failed", extra={"uri": uri})
-                    message = f"{uri} could not be fetched; the control plane's log says why"
-                entry.outcome = FetchFailed(message, time.time(), delay)
+                entry.outcome = self._failed(entry, source, error)
             finally:
                 entry.running = False
-        done()
+        entry.done()
+
+    def _failed(self, entry: _Entry, source: Source, error: Exception) -> FetchFailed:
+        entry.failures += 1
+        delay = backoff(entry.failures)
+        entry.not_before = time.time() + delay
+        if isinstance(error, errors.Error):
+            return FetchFailed(error.message, time.time(), delay)
+        log.exception("fetching a model failed", extra={"uri": redacted(source.uri)}, exc_info=error)
+        message = f"{redacted(source.uri)} could not be fetched; the control plane's log says why"
+        return FetchFailed(message, time.time(), delay)
+
+    def _progress(self, entry: _Entry) -> Progress:
+        """What the thread of a download tells its bytes to; the loop hears of it once a period."""
+        loop, told = asyncio.get_running_loop(), time.monotonic()
+
+        def note(outcome: Fetching) -> None:
+            if entry.running:
+                entry.outcome = outcome
+                entry.done()
+
+        def progress(done: int, total: int | None) -> None:
+            nonlocal told
+            now = time.monotonic()
+            if now - told >= PROGRESS_PERIOD and not loop.is_closed():
+                told = now
+                loop.call_soon_threadsafe(note, Fetching(done, total))
+
+        return progress
 
 
-async def _on_thread(work: Callable[[], Path]) -> Path:
+async def _on_thread(work: Callable[[], Fetched]) -> Fetched:
     """Run `work` on a daemon thread."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Path] = loop.create_future()
+    future: asyncio.Future[Fetched] = loop.create_future()
 
-    def settle(path: Path | None, error: Exception | None) -> None:
+    def settle(found: Fetched | None, error: Exception | None) -> None:
         if future.done():
             return
         if error is not None:
             future.set_exception(error)
         else:
-            assert path is not None
-            future.set_result(path)
+            assert found is not None
+            future.set_result(found)
 
     def run() -> None:
-        path, failure = None, None
+        found, failure = None, None
         try:
-            path = work()
+            found = work()
         except Exception as error:
             failure = error
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, path, failure)
+            loop.call_soon_threadsafe(settle, found, failure)
 
     threading.Thread(target=run, name="fetch", daemon=True).start()
     return await future

@@ -79,6 +79,10 @@ class Layout:
     def cache(self) -> Path:
         return self.root / "cache"
 
+    def volumes(self, namespace: str) -> Path:
+        """The folder in which the claims of a namespace are folders."""
+        return self.root / "volumes" / namespace
+
     @property
     def compiled(self) -> Path:
         return self.root / "compiled"

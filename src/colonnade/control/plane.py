@@ -13,7 +13,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +23,44 @@ from colonnade import defaults, errors
 from colonnade.control import kubeconfig, lock, revisions
 from colonnade.control.api.app import api
 from colonnade.control.applying import apply_all
+from colonnade.control.autoscaler import Autoscaler
+from colonnade.control.artefacts import Artefacts
 from colonnade.control.controller import Controller
-from colonnade.control.direct import DirectPorts
+from colonnade.control.deployments import Deployments
 from colonnade.control.events import Events
 from colonnade.control.fetching import Fetcher
 from colonnade.control.gateway_process import RUNS, GatewayProcess
 from colonnade.control.gateway_worker import Certificate, Listen
-from colonnade.control.inferenceservices import RESOURCE, InferenceServices, fetch_into
+from colonnade.control.index import Index
+from colonnade.control.inferenceservices import RESOURCE, InferenceServices
 from colonnade.control.layout import Endpoints, Layout
+from colonnade.control.localmodels import LocalModels
+from colonnade.control.measuring import Measuring
+from colonnade.control.metric_servers import MetricServers
 from colonnade.control.objects import Ref
 from colonnade.control.pods import Pods
+from colonnade.control.ports import Ports
+from colonnade.control.readings import Readings
+from colonnade.control.rollouts import Rollouts
 from colonnade.control.router import GROUP, Router
 from colonnade.control.status import Place
 from colonnade.control.store import Change, Store
+from colonnade.control.traffic import Traffic
 from colonnade.control.workqueue import Key
 from colonnade.net import HttpServer, Limits
 from colonnade.platforms.local import LocalPlatform
+from colonnade.resources.localmodels import LOCAL_MODEL_RESOURCES
 from colonnade.security import certificates, files, tokens
+from colonnade.storage.cache import Cache
+from colonnade.storage.mirror import Mirror
+from colonnade.storage.volumes import Volumes
 from colonnade.wire.failures import kubernetes_status
 
 log = logging.getLogger(__name__)
 
 _PRUNE_PERIOD = 60.0
 _API_GRACE = 1.0  # watches never end by themselves
+_OF_FETCHES = {("", "secrets"), ("", "serviceaccounts"), ("", "configmaps"), (GROUP, "clusterstoragecontainers")}
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,8 @@ class Settings:
         gateway_workers: processes of the gateway.
         max_message: bytes of one gRPC message that the gateway takes.
         tls_cert, tls_key: files in PEM; given both, HTTP and gRPC take TLS alone.
+        cache_bytes: what models that no service uses may make the cache grow to.
+        mirror: folders that stand in for remote places.
     """
 
     state_dir: Path
@@ -78,6 +95,8 @@ class Settings:
     max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    cache_bytes: int = defaults.CACHE_BYTES
+    mirror: Mirror = field(default_factory=Mirror)
 
     def certificate(self) -> Certificate | None:
         """What the gateway shows over TLS.
@@ -133,7 +152,18 @@ class _Plane:
         self._up = False
         self._api_port = settings.api_port
         self._events = Events(store)
-        self._fetcher = Fetcher(fetch_into(layout.cache))
+        self._artefacts = Artefacts(
+            store,
+            Cache(layout.cache),
+            mirror=settings.mirror,
+            limit=settings.cache_bytes,
+            volumes=lambda namespace: Volumes(root=layout.volumes(namespace)),
+        )
+        self._fetcher = Fetcher(self._artefacts.prepare, still=self._artefacts.still)
+        self._local_models = LocalModels(
+            store, self._artefacts, lambda key: self._local_model_controller.look(key), self._fetcher.retry
+        )
+        self._local_model_controller = Controller("localmodels", self._local_models.reconcile)
         self._gateway = GatewayProcess(
             layout,
             Listen(
@@ -148,8 +178,26 @@ class _Plane:
             grace=settings.grace,
             started=lambda: self._router.repeat(),
         )
-        self._router = Router(store, platform, settings.domain, layout.routes, self._gateway.push, self._routes_changed)
-        self._ports = DirectPorts()
+        self._ports = Ports()
+        self._traffic = Traffic()
+        self._index = Index(store)
+        self._metric_servers = MetricServers()
+        readings = Readings(store, platform)
+        self._autoscaler = Autoscaler(
+            self._index,
+            self._events,
+            Measuring(readings.used, readings.tell, readings.credentials, servers=self._metric_servers),
+            lambda key: self._services.look(key),
+        )
+        self._router = Router(
+            self._index,
+            platform,
+            self._ports,
+            settings.domain,
+            layout.routes,
+            self._gateway.push,
+            self._routes_changed,
+        )
         self._pods = Pods(store, platform, self._events, layout.run, self._ports, layout.compiled)
         self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
 
@@ -182,14 +230,17 @@ class _Plane:
             f"{'https' if self._certificate else 'http'}://{_authority(settings.host, self._gateway.http_port)}",
             _authority(settings.host, self._gateway.grpc_port),
         )
-        services = InferenceServices(
+        deployments = Deployments(
             self._store,
             self._events,
             self._fetcher,
-            self._router,
-            place,
-            self._ports,
+            self._index,
+            self._autoscaler,
+            Rollouts(self._traffic.counts),
             lambda key: self._services.look(key),
+        )
+        services = InferenceServices(
+            self._store, self._events, self._index, deployments, self._router, place, self._ports
         )
         self._services = Controller("inferenceservices", services.reconcile)
         apply_all(self._store, settings.manifests)
@@ -207,7 +258,9 @@ class _Plane:
                 group.create_task(self._gateway.keep_log()),
                 group.create_task(self._pod_controller.run(self._pods.keys)),
                 group.create_task(self._services.run(services.keys)),
+                group.create_task(self._local_model_controller.run(self._local_models.keys)),
                 group.create_task(self._prune()),
+                group.create_task(self._autoscaler.run()),
             ]
             self._up = True
             if not self._stop.is_set():  # told to stop while it started: nobody shall come any more
@@ -257,6 +310,8 @@ class _Plane:
         """End the data plane: first its entrance, then the replicas, all within the grace period."""
         deadline = time.monotonic() + self._settings.grace
         await self._fetcher.close()
+        await self._metric_servers.close()
+        await self._local_models.close()
         try:
             await self._gateway.close()
         finally:
@@ -276,6 +331,15 @@ class _Plane:
         elif (ref.group, ref.resource) == ("", "pods"):
             self._pod_controller.look(key)
             self._services.look(Key(ref.namespace, revisions.service_of(change.object)))
+        elif (ref.group, ref.resource) in _OF_FETCHES:
+            self._fetcher.retry(ref.namespace)
+            self._local_models.retry(ref.namespace)
+            return
+        elif ref.group == GROUP and ref.resource in LOCAL_MODEL_RESOURCES:
+            for each in self._local_models.keys():
+                self._local_model_controller.look(each)
+            self._local_model_controller.look(key)
+            return
         else:
             return
         self._router.look()
@@ -292,6 +356,10 @@ class _Plane:
                 self._events.prune()
             except Exception:
                 log.exception("old events could not be removed")
+            try:
+                await self._artefacts.tidy()
+            except Exception:
+                log.exception("the cache of models could not be tidied")
             await asyncio.sleep(_PRUNE_PERIOD)
 
 

@@ -15,10 +15,10 @@ import msgspec
 
 from colonnade import defaults, errors
 from colonnade.control import podstatus, replica, revisions
-from colonnade.control.direct import DirectPorts
 from colonnade.control.events import Events
 from colonnade.control.objects import Ref
 from colonnade.control.podstatus import CRASH_LOOP, Waiting
+from colonnade.control.ports import DIRECT, Port, Ports
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key, backoff
 from colonnade.platforms.base import Platform, ReplicaState
@@ -53,19 +53,19 @@ class Pods:
         platform: Platform,
         events: Events,
         run: Path,
-        direct: DirectPorts,
+        ports: Ports,
         compiled: Path,
         *,
         now: Callable[[], float] = time.time,
         ready_timeout: float = defaults.READY_TIMEOUT,
     ) -> None:
-        """`run` is the folder of the replicas' sockets; `direct` has the ports of services that have their own;
+        """`run` is the folder of the replicas' sockets; `ports` has the services' own;
         `compiled` is the folder of compiled models."""
         self._store = store
         self._platform = platform
         self._events = events
         self._run = run
-        self._direct = direct
+        self._ports = ports
         self._compiled = compiled
         self._now = now
         self._ready_timeout = ready_timeout
@@ -204,7 +204,7 @@ class Pods:
         http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
         taken = {int(state.spec.http.rpartition(":")[2]) for state in self._platform.list() if _on_port(state)}
         folder = self._platform.folder(str(key))
-        direct = self._direct.port(Key(key.namespace, revisions.service_of(pod)))
+        direct = self._ports.port(Port(Key(key.namespace, revisions.service_of(pod)), DIRECT))
         return replica.Place(
             http,
             grpc,

@@ -11,13 +11,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from colonnade.control import routing
-from colonnade.control.store import Store
+from colonnade.control.index import Index
+from colonnade.control.ports import Port, Ports
 from colonnade.control.workqueue import Key, backoff
 from colonnade.gateway.admin import load
-from colonnade.gateway.routes import RouteTable
+from colonnade.gateway.routes import Route, RouteTable
 from colonnade.platforms.base import Platform
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,9 @@ class Router:
 
     def __init__(
         self,
-        store: Store,
+        index: Index,
         platform: Platform,
+        ports: Ports,
         domain: str,
         file: Path,
         push: Callable[[RouteTable], Awaitable[None]],
@@ -43,8 +46,9 @@ class Router:
 
         `changed` is called with pods that the gateway now sends to, or surely sends to no more.
         """
-        self._store = store
+        self._index = index
         self._platform = platform
+        self._ports = ports
         self._domain = domain
         self._push = push
         self._changed = changed
@@ -92,15 +96,21 @@ class Router:
                 failures = 0
 
     def _table(self) -> RouteTable:
-        services, _ = self._store.list(GROUP, "inferenceservices")
-        pods, _ = self._store.list("", "pods")
         addresses = {
             Key(state.spec.namespace, state.spec.name): (state.spec.http, state.spec.grpc)
             for state in self._platform.list()
             if state.running
         }
         self._version += 1
-        return routing.table(self._version, services, pods, addresses, self._domain)
+        found: list[Route] = []
+        for key in sorted(self._index.keys()):
+            isvc = self._index.service(key)
+            if isvc is not None:
+                found += routing.routes(isvc, self._index.pods(key), addresses, self._domain, partial(self._port, key))
+        return RouteTable(self._version, tuple(found))
+
+    def _port(self, service: Key, component: str) -> int | None:
+        return self._ports.port(Port(service, component))
 
     async def _send(self, table: RouteTable) -> None:
         """Write and push a table. While that is under way, the pods of the old table and of the new one are in use."""

@@ -2,83 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from colonnade.control import policy, revisions, template
+from colonnade.control import components, policy, revisions, rollout, template
 from colonnade.control.podstatus import is_ready
 from colonnade.control.workqueue import Key
 from colonnade.gateway.guard import Policy
-from colonnade.gateway.routes import Backend, Route, RouteTable
+from colonnade.gateway.routes import Backend, Hold, Route, Target
+
+STICKY = "colonnade.dev/sticky"  # `header:NAME` or `cookie:NAME`, see `gateway.routes`
+TAG_ROUTING = "serving.kserve.io/enable-tag-routing"
 
 
 def hosts(name: str, namespace: str, domain: str) -> tuple[str, ...]:
-    """All host names of a service: Standard and Knative form, of the service and of its predictor, and in-cluster.
-
-    The first one is that of Standard mode, which is the default here.
-    """
-    found = []
-    for label in (name, f"{name}-predictor"):
-        found += [f"{label}-{namespace}.{domain}", f"{label}.{namespace}.{domain}"]
-        found += [f"{label}.{namespace}.svc.cluster.local", f"{label}.{namespace}.svc", f"{label}.{namespace}"]
-    return tuple(found)
-
-
-def table(
-    version: int,
-    services: Iterable[dict[str, Any]],
-    pods: Iterable[dict[str, Any]],
-    addresses: Mapping[Key, tuple[str, str | None]],
-    domain: str,
-) -> RouteTable:
-    """The route table. `addresses` gives where the process of a pod speaks HTTP and gRPC."""
-    owned: dict[str, list[dict[str, Any]]] = {}
-    for pod in pods:
-        for reference in pod["metadata"].get("ownerReferences") or []:
-            owned.setdefault(reference["uid"], []).append(pod)
-    routes = [_route(isvc, owned.get(isvc["metadata"]["uid"], []), addresses, domain) for isvc in services]
-    return RouteTable(version, tuple(sorted(routes, key=lambda route: (route.namespace, route.name))))
-
-
-def serving_revision(isvc: dict[str, Any]) -> str:
-    """The name of the revision that takes the traffic of a service, or ""."""
-    predictor = ((isvc.get("status") or {}).get("components") or {}).get("predictor") or {}
-    return str(predictor.get("latestRolledoutRevision") or "")
-
-
-def _route(
-    isvc: dict[str, Any],
-    pods: list[dict[str, Any]],
-    addresses: Mapping[Key, tuple[str, str | None]],
-    domain: str,
-) -> Route:
-    name, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
-    serving = serving_revision(isvc)
-    mine = [pod for pod in pods if revisions.of_pod(pod) == serving and not revisions.draining(pod)]
-    backends = []
-    for pod in sorted(mine, key=lambda pod: pod["metadata"]["name"]):
-        address = addresses.get(Key(namespace, pod["metadata"]["name"]))
-        if address is not None and is_ready(pod):
-            annotations = pod["metadata"].get("annotations") or {}
-            mux = annotations.get(template.TRANSPORT_ANNOTATION) == "socket"  # a server of this product
-            backends.append(Backend(pod["metadata"]["name"], *address, mux=mux))
-    models = [(pod["metadata"].get("annotations") or {}).get(template.MODEL_ANNOTATION) for pod in mine or pods]
-    model = next(filter(None, models), name)
-    timeout = (isvc["spec"].get("predictor") or {}).get("timeout")
-    return Route(
-        namespace=namespace,
-        name=name,
-        model=model,
-        hosts=hosts(name, namespace, domain),
-        backends=tuple(backends),
-        ready=bool(backends),
-        reason="" if backends else reason(isvc),
-        timeout=float(timeout) if timeout else None,
-        policy=_policy(isvc),
+    """All host names under one name: Standard and Knative form, and in-cluster. The first is that of Standard mode."""
+    return (
+        f"{name}-{namespace}.{domain}",
+        f"{name}.{namespace}.{domain}",
+        f"{name}.{namespace}.svc.cluster.local",
+        f"{name}.{namespace}.svc",
+        f"{name}.{namespace}",
     )
 
 
-def _policy(isvc: dict[str, Any]) -> Policy:
+def component_hosts(service: str, component: str, namespace: str, domain: str) -> tuple[str, ...]:
+    """All host names of one component of a service."""
+    return hosts(f"{service}-{component}", namespace, domain)
+
+
+def routes(
+    isvc: Mapping[str, Any],
+    pods: Iterable[dict[str, Any]],
+    addresses: Mapping[Key, tuple[str, str | None]],
+    domain: str,
+    ports: Callable[[str], int | None],
+) -> Iterator[Route]:
+    """The routes of a service, one for each component.
+
+    Args:
+        isvc: with its status, which says who gets which share.
+        pods: of the service.
+        addresses: where the process of a pod speaks HTTP and gRPC.
+        domain: the ingress domain.
+        ports: the gateway's own port for a component, by its name, if it has one.
+    """
+    mine = [pod for pod in pods if revisions.owned(pod, isvc) and not revisions.draining(pod)]
+    present = [name for name in components.NAMES if isvc["spec"].get(name)]
+    entrance = components.TRANSFORMER if components.TRANSFORMER in present else components.PREDICTOR
+    for name in present:
+        own = [pod for pod in mine if revisions.component_of(pod) == name]
+        yield _route(isvc, name, own, addresses, domain, ports(name) or 0, entry=name == entrance)
+
+
+def _route(
+    isvc: Mapping[str, Any],
+    component: str,
+    pods: Sequence[dict[str, Any]],
+    addresses: Mapping[Key, tuple[str, str | None]],
+    domain: str,
+    port: int,
+    *,
+    entry: bool,
+) -> Route:
+    name, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
+    spec = isvc["spec"][component]
+    annotations = isvc["metadata"].get("annotations") or {}
+    tags = annotations.get(TAG_ROUTING) == "true"
+    own = component_hosts(name, component, namespace, domain)
+    targets = tuple(
+        Target(
+            share.revision,
+            share.percent,
+            _backends(share.revision, pods, addresses),
+            tuple(f"{share.tag}-{host}" for host in own) if share.tag and tags else (),
+        )
+        for share in rollout.past(isvc, component).shares
+    )
+    models = [(pod["metadata"].get("annotations") or {}).get(template.MODEL_ANNOTATION) for pod in pods]
+    timeout = spec.get("timeout")
+    served = any(target.backends for target in targets)
+    wakes = bool(targets) and not spec.get("minReplicas") and spec.get("minReplicas") is not None
+    return Route(
+        namespace=namespace,
+        name=name,
+        model=next(filter(None, models), name),
+        hosts=(*hosts(name, namespace, domain), *own) if entry else own,
+        targets=targets,
+        ready=served or wakes,
+        reason="" if served else reason(isvc, component),
+        timeout=float(timeout) if timeout else None,
+        policy=_policy(isvc),
+        component=component,
+        entry=entry,
+        explains=component == components.EXPLAINER,
+        port=port,
+        concurrency=int(spec.get("containerConcurrency") or 0),
+        hold=Hold() if wakes else None,
+        sticky=str(annotations.get(STICKY) or ""),
+    )
+
+
+def _backends(
+    revision: str, pods: Iterable[dict[str, Any]], addresses: Mapping[Key, tuple[str, str | None]]
+) -> tuple[Backend, ...]:
+    """The replicas of a revision that take requests, by name."""
+    found = []
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
+        metadata = pod["metadata"]
+        address = addresses.get(Key(metadata["namespace"], metadata["name"]))
+        if address is not None and revisions.of_pod(pod) == revision and is_ready(pod):
+            transport = (metadata.get("annotations") or {}).get(template.TRANSPORT_ANNOTATION)
+            found.append(Backend(metadata["name"], *address, mux=transport == "socket"))  # a server of this product
+    return tuple(found)
+
+
+def _policy(isvc: Mapping[str, Any]) -> Policy:
     """What the gateway does when replicas fail; the defaults while the annotations are refused (see `template`)."""
     try:
         return policy.of(isvc["metadata"].get("annotations") or {})
@@ -86,8 +125,8 @@ def _policy(isvc: dict[str, Any]) -> Policy:
         return Policy()
 
 
-def reason(isvc: dict[str, Any]) -> str:
-    """Why a service has no replica to ask, for the caller of a 503.
+def reason(isvc: Mapping[str, Any], component: str) -> str:
+    """Why a component of a service has no replica to ask, for the caller of a 503.
 
     That may be anybody, so of a failure only its reason and the exit code are told; its message may quote the log or
     name paths, and is for whoever may read the service.
@@ -97,11 +136,11 @@ def reason(isvc: dict[str, Any]) -> str:
     if found.get("Stopped", {}).get("status") == "True":
         return "it is stopped (annotation serving.kserve.io/stop)"
     failure = (status.get("modelStatus") or {}).get("lastFailureInfo")
-    if failure:
+    if failure and component == components.PREDICTOR:
         metadata, cause = isvc["metadata"], failure.get("reason") or "failed"
         told = f"`colonnade why {metadata['name']} -n {metadata['namespace']}` says more"
         if failure.get("exitCode") is None:
             return f"{cause}; {told}"
         return f"replica {failure.get('location')} ended with exit code {failure['exitCode']} ({cause}); {told}"
-    waits = found.get("PredictorReady", {})
+    waits = found.get(f"{component.capitalize()}Ready", {})
     return str((waits.get("status") == "Unknown" and waits.get("message")) or "its replicas are starting")

@@ -6,63 +6,21 @@ one. A condition's `lastTransitionTime` moves only when its status does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from colonnade.control import direct, revisions
-from colonnade.control.podstatus import CRASH_LOOP, compiled_summary, container_status, is_ready
-from colonnade.control.routing import hosts
-from colonnade.control.template import Refusal
+from colonnade.control import ports, progress
+from colonnade.control.components import TRANSFORMER
+from colonnade.control.deployed import DOWN, UP, WAITS, Deployed, Failure, Variant, Verdict, crash
+from colonnade.control.podstatus import CRASH_LOOP, compiled_summary, container_status
+from colonnade.control.rollout import PREVIOUS, Share
+from colonnade.control.routing import TAG_ROUTING, component_hosts, hosts
 
 COMPILED_ANNOTATION = "colonnade.dev/compiled"  # on the service's status: what became of the model's compiled form
 DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
+_ORDER = (DOWN, WAITS, UP)  # the worst of several comes first
 _KNATIVE_MODES = frozenset({"Knative", "Serverless"})
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What went wrong last, for `modelStatus.lastFailureInfo`."""
-
-    reason: str
-    message: str
-    location: str = ""
-    revision: str = ""
-    time: str = ""
-    exit_code: int | None = None
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What is known of one service now.
-
-    Attributes:
-        pods: those not on their way out, all revisions.
-        count: replicas asked for.
-        revision: the wanted revision, None if there is none: the manifest was refused, or the service is stopped.
-        wanted: the name of that revision, or "".
-        serving: the name of the revision that takes the traffic, or "".
-        runtime: name of the ClusterServingRuntime in use, or "".
-        routed: the names of the revisions that the gateway sends to.
-        refusal: why the manifest cannot run here, if it cannot.
-        fetching: whether a model is being fetched.
-        failure: a failed fetch, if the last one failed.
-        stopped: whether the user stopped the service.
-        direct: the service's own port, if it has one.
-    """
-
-    pods: Sequence[dict[str, Any]]
-    count: int
-    revision: revisions.Revision | None
-    wanted: str
-    serving: str
-    runtime: str = ""
-    routed: Collection[str] = ()
-    refusal: Refusal | None = None
-    fetching: bool = False
-    failure: Failure | None = None
-    stopped: bool = False
-    direct: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,134 +46,139 @@ class _Fact:
     info: bool = False
 
 
-def status(isvc: dict[str, Any], seen: Observation, place: Place, now: str) -> dict[str, Any]:
-    """The whole new status. `now` is the time for what changes, RFC 3339."""
+def status(
+    isvc: dict[str, Any], seen: Sequence[Deployed], place: Place, now: str, own_ports: Mapping[str, int]
+) -> dict[str, Any]:
+    """The whole new status.
+
+    Args:
+        isvc: with its status of before.
+        seen: its components, the predictor first.
+        place: where services are reached.
+        now: the time for what changes, RFC 3339.
+        own_ports: the service's own ports by their use, see `ports`.
+    """
     old = isvc.get("status") or {}
     name, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
     annotations = isvc["metadata"].get("annotations") or {}
     knative = annotations.get(DEPLOYMENT_MODE) in _KNATIVE_MODES
-    host = hosts(name, namespace, place.domain)[1 if knative else 0]
-    failure = seen.failure or _failure(seen)
-    facts = _facts(seen, failure, knative)
+    predictor = seen[0]
+    entrance = _entrance(seen)
     new: dict[str, Any] = {
         "observedGeneration": isvc["metadata"].get("generation", 1),
-        "conditions": _conditions(old.get("conditions") or [], facts, now),
+        "conditions": _conditions(old.get("conditions") or [], _facts(seen, knative), now),
         "deploymentMode": "Knative" if knative else "Standard",
-        "modelStatus": _model_status(seen, failure, now, old.get("modelStatus") or {}),
-        "components": {"predictor": _component(old, seen, name, namespace, place)},
+        "modelStatus": _model_status(predictor, now, old.get("modelStatus") or {}),
+        "components": {each.component.name: _component(isvc, each, place, own_ports) for each in seen},
     }
-    recorded = seen.revision or revisions.recorded(isvc)
-    if recorded is not None:
-        new["annotations"] = revisions.record(recorded)
-    compiled = next(filter(None, map(compiled_summary, seen.pods)), "")
+    notes: dict[str, str] = {}
+    compiled = next(filter(None, map(compiled_summary, predictor.pods)), "")
     if compiled:
-        new["annotations"] = {**new.get("annotations", {}), COMPILED_ANNOTATION: compiled}
-    if seen.direct is not None:
-        new["annotations"] = {**new.get("annotations", {}), **direct.record(seen.direct)}
-    if seen.runtime:
-        new["clusterServingRuntimeName"] = seen.runtime
-    if seen.serving:
-        new["url"] = f"{place.scheme}://{host}"
+        notes[COMPILED_ANNOTATION] = compiled
+    if ports.DIRECT in own_ports:
+        notes[ports.URL_ANNOTATION] = ports.url(own_ports[ports.DIRECT])
+    rollouts = {each.component.name: each.progress for each in seen if each.progress is not None}
+    if rollouts:
+        notes[progress.RECORD] = progress.record(rollouts)
+    if notes:
+        new["annotations"] = notes
+    if predictor.runtime:
+        new["clusterServingRuntimeName"] = predictor.runtime
+    if predictor.variants:
+        new["canaryStatuses"] = [_canary(predictor, variant) for variant in predictor.variants]
+    if entrance.serving:
+        new["url"] = f"{place.scheme}://{hosts(name, namespace, place.domain)[1 if knative else 0]}"
         new["address"] = {"url": f"{place.http}/serving/{namespace}/{name}"}
     return new
 
 
-def _facts(seen: Observation, failure: Failure | None, knative: bool) -> list[_Fact]:
+def _entrance(seen: Sequence[Deployed]) -> Deployed:
+    """The component that requests come to: the transformer if there is one."""
+    return next((each for each in seen if each.component.name == TRANSFORMER), seen[0])
+
+
+def _facts(seen: Sequence[Deployed], knative: bool) -> list[_Fact]:
     """The conditions that KServe's controller writes in each mode, and only those.
 
-    `PredictorReady` says why in words, and `Ready` repeats it, as it does in Knative's condition sets; all others only
-    point at the one that they wait for. `PredictorReady` implies `IngressReady`.
+    `PredictorReady` and its like say why in words, and `Ready` repeats the first that does not hold, as it does in
+    Knative's condition sets; all others only point at the one that they wait for. They imply `IngressReady`.
     """
-    up = bool(seen.serving) and any(revisions.of_pod(pod) == seen.serving for pod in seen.pods if is_ready(pod))
-    serves = up and bool(seen.routed)
-    latest, reason, message = _latest(seen, failure)
-    routed = "True" if serves else "Unknown" if up or latest == "Unknown" else "False"
-    stopped = reason if seen.stopped else ""
-    facts = [
-        _Fact("PredictorReady", latest, reason, message),
-        _Fact("IngressReady", routed, "" if serves else stopped or "Predictor ingress not created"),
-        _Fact("Ready", latest, reason, message),
-        _Fact("Stopped", "True" if seen.stopped else "False", info=True),
+    stopped = seen[0].stopped
+    verdicts = [(each, each.verdict()) for each in seen]
+    whole = min((verdict for _, verdict in verdicts), key=lambda verdict: _ORDER.index(verdict.status))
+    first = next((title(each.component.name) for each, verdict in verdicts if not each.reached), "")
+    routed = _routed(verdicts)
+    ended = whole.reason if stopped else ""
+    facts = [_Fact(f"{title(each.component.name)}Ready", *verdict) for each, verdict in verdicts]
+    facts += [
+        _Fact("IngressReady", routed, "" if routed == UP else ended or f"{first} ingress not created"),
+        _Fact("Ready", *whole),
+        _Fact("Stopped", UP if stopped else DOWN, info=True),
     ]
+    if seen[0].variants:
+        ready = all(seen[0].ready(variant.revision) for variant in seen[0].variants)
+        missing = "" if ready else "a variant of spec.canary has no ready replica, and gets no traffic"
+        facts.append(
+            _Fact("CanaryPredictorReady", UP if ready else WAITS, "" if ready else "CanaryNotReady", missing, True)
+        )
     if knative:
-        configured = "" if latest == "True" else stopped or "PredictorConfigurationReady not ready"
-        facts += [
-            _Fact("PredictorConfigurationReady", latest, reason, info=True),
-            _Fact("LatestDeploymentReady", latest, configured, info=True),
-            _Fact("PredictorRouteReady", routed, "" if serves else reason, info=True),
-            _Fact("RoutesReady", routed, "" if serves else stopped or "PredictorRouteReady not ready", info=True),
-        ]
+        failed = next((title(each.component.name) for each, verdict in verdicts if verdict.status != UP), "")
+        configured = "" if whole.status == UP else ended or f"{failed}ConfigurationReady not ready"
+        facts.append(_Fact("LatestDeploymentReady", whole.status, configured, info=True))
+        for each, verdict in verdicts:
+            kind, way = title(each.component.name), _routed([(each, verdict)])
+            facts.append(_Fact(f"{kind}ConfigurationReady", verdict.status, verdict.reason, info=True))
+            facts.append(_Fact(f"{kind}RouteReady", way, "" if way == UP else verdict.reason, info=True))
+        text = "" if routed == UP else ended or f"{first}RouteReady not ready"
+        facts.append(_Fact("RoutesReady", routed, text, info=True))
     return facts
 
 
-def _latest(seen: Observation, failure: Failure | None) -> tuple[str, str, str]:
-    """(status, reason, message): does the revision that the manifest asks for serve?"""
-    if seen.stopped:
-        return "False", "Stopped", "Stopped"
-    keeps = f" Revision {seen.serving} keeps serving." if seen.serving else ""
-    if seen.refusal is not None:
-        return "False", seen.refusal.reason, seen.refusal.message + keeps
-    wanted = seen.wanted
-    ready = sum(is_ready(pod) for pod in seen.pods if revisions.of_pod(pod) == wanted)
-    if seen.serving == wanted and ready and seen.failure is None:
-        if wanted in seen.routed:
-            return "True", "", ""
-        return "Unknown", "RevisionMissing", f"Revision {wanted} is ready; the gateway is being told to send to it."
-    if failure is not None:
-        elsewhere = keeps if seen.serving != wanted else f" It serves with {ready} of {seen.count} replicas."
-        return "False", "RevisionFailed", f"Revision {wanted} failed with message: {failure.message}{elsewhere}"
-    if seen.fetching:
-        return "Unknown", "ModelFetching", f"Revision {wanted} waits for its model to be fetched."
-    return "Unknown", "RevisionMissing", f"Revision {wanted}: {ready} of {seen.count} replicas are ready."
+def _routed(verdicts: Sequence[tuple[Deployed, Verdict]]) -> str:
+    """Whether requests get through these components."""
+    if all(each.reached for each, _ in verdicts):
+        return UP
+    return WAITS if all(each.up or verdict.status == WAITS for each, verdict in verdicts) else DOWN
 
 
-def _failure(seen: Observation) -> Failure | None:
-    """Why the pods of the wanted revision do not get ready, from what their processes left; None if they may yet."""
-    if seen.refusal is not None:
-        return Failure(seen.refusal.reason, seen.refusal.message)
-    wanted = seen.wanted
-    for pod in seen.pods:
-        if revisions.of_pod(pod) != wanted or is_ready(pod):
-            continue
-        container = container_status(pod)
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        ended = (container.get("lastState") or {}).get("terminated") or {}
-        if ended and (waiting.get("reason") == CRASH_LOOP or container.get("restartCount")):
-            return Failure(
-                "ModelLoadFailed" if ended.get("reason") == "ModelLoadFailed" else "RuntimeUnhealthy",
-                ended.get("message") or f"the process exited with {ended.get('exitCode')}",
-                location=pod["metadata"]["name"],
-                revision=wanted,
-                time=ended.get("finishedAt", ""),
-                exit_code=ended.get("exitCode"),
-            )
-        if waiting.get("reason") in ("RunContainerError", "CreateContainerConfigError"):
-            return Failure("RuntimeUnhealthy", waiting.get("message", ""), pod["metadata"]["name"], wanted)
-    return None
+def title(component: str) -> str:
+    """`predictor` as conditions spell it: `Predictor`."""
+    return component.capitalize()
 
 
-def _model_status(seen: Observation, failure: Failure | None, now: str, old: dict[str, Any]) -> dict[str, Any]:
-    wanted = seen.wanted
-    ready = [pod for pod in seen.pods if is_ready(pod)]
-    loaded = any(revisions.of_pod(pod) == seen.serving for pod in ready) and bool(seen.serving)
-    fresh = [pod for pod in seen.pods if revisions.of_pod(pod) == wanted]
-    up = bool(wanted) and seen.serving == wanted and any(is_ready(pod) for pod in fresh) and seen.failure is None
-    states = {"activeModelState": "Loaded"} if loaded else {"activeModelState": ""}
+def _model_status(seen: Deployed, now: str, old: dict[str, Any]) -> dict[str, Any]:
+    """`modelStatus`, which tells of the predictor's latest revision."""
+    trouble = seen.trouble
+    fresh = seen.of(seen.wanted)
+    asleep = bool(seen.wanted) and seen.asleep(seen.wanted)
+    there = bool(seen.wanted) and seen.split.goal == seen.split.now.shares
+    up = there and (bool(seen.ready(seen.wanted)) or asleep) and seen.failure is None
+    states = {"activeModelState": ("Standby" if asleep and not seen.routed else "Loaded") if seen.up else ""}
     if seen.refusal is not None:
         transition, target = "InvalidSpec", "FailedToLoad"
     elif up:
-        transition, target = "UpToDate", "Loaded"
-    elif failure is not None:
+        transition, target = "UpToDate", "Standby" if asleep else "Loaded"
+    elif trouble is not None:
         transition, target = "BlockedByFailedLoad", "FailedToLoad"
     else:
         transition, target = "InProgress", "Pending" if seen.fetching or not fresh else "Loading"
     made: dict[str, Any] = {"transitionStatus": transition, "states": {**states, "targetModelState": target}}
     if fresh:
-        failed = sum(_failed(pod) for pod in fresh)
-        made["copies"] = {"failedCopies": failed, "totalCopies": len(fresh)}
-    if failure is not None and not up:
-        made["lastFailureInfo"] = _failure_info(failure, now, old.get("lastFailureInfo") or {})
+        made["copies"] = {"failedCopies": sum(map(_failed, fresh)), "totalCopies": len(fresh)}
+    if trouble is not None and not up:
+        made["lastFailureInfo"] = _failure_info(trouble, now, old.get("lastFailureInfo") or {})
     return made
+
+
+def _canary(seen: Deployed, variant: Variant) -> dict[str, Any]:
+    """One of `canaryStatuses`."""
+    trouble = crash(seen.of(variant.revision), variant.revision)
+    ready = bool(seen.ready(variant.revision))
+    model: dict[str, Any] = {"transitionStatus": "UpToDate" if ready else "InProgress"}
+    if trouble is not None and not ready:
+        model = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": {"message": trouble.message}}
+    percent = next((share.percent for share in seen.split.now.shares if share.revision == variant.revision), 0)
+    return {"name": variant.name, "ready": ready, "trafficPercent": percent, "modelStatus": model}
 
 
 def _failure_info(failure: Failure, now: str, old: dict[str, Any]) -> dict[str, Any]:
@@ -236,32 +199,50 @@ def _failed(pod: dict[str, Any]) -> bool:
     return waiting.get("reason") in (CRASH_LOOP, "RunContainerError", "CreateContainerConfigError")
 
 
-def _component(old: dict[str, Any], seen: Observation, name: str, namespace: str, place: Place) -> dict[str, Any]:
-    """`components.predictor`: addresses, and the revisions created, ready and rolled out."""
-    was = ((old.get("components") or {}).get("predictor")) or {}
-    host = hosts(f"{name}-predictor", namespace, place.domain)[0]
+def _component(isvc: dict[str, Any], seen: Deployed, place: Place, own_ports: Mapping[str, int]) -> dict[str, Any]:
+    """One of `components`: addresses, and the revisions created, ready and rolled out."""
+    name, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
+    component = seen.component.name
+    was = ((isvc.get("status") or {}).get("components") or {}).get(component) or {}
     created = seen.wanted or was.get("latestCreatedRevision", "")
     made: dict[str, Any] = {}
     if created:
         made["latestCreatedRevision"] = created
-    ready = any(is_ready(pod) for pod in seen.pods if revisions.of_pod(pod) == created) and created
+    ready = bool(created and seen.ready(created))
     if ready or was.get("latestReadyRevision"):
         made["latestReadyRevision"] = created if ready else was["latestReadyRevision"]
+    now = seen.split.now
     if not seen.serving:
         return made
-    before = was.get("latestRolledoutRevision", "")
-    previous = before if before and before != seen.serving else was.get("previousRolledoutRevision", "")
+    host = component_hosts(name, component, namespace, place.domain)[0]
+    port = own_ports.get(component)
+    address = f"{place.http}/serving/{namespace}/{name}" if port is None else ports.url(port)
+    tags = (isvc["metadata"].get("annotations") or {}).get(TAG_ROUTING) == "true"
     made |= {
         "url": f"{place.scheme}://{host}",
         "restUrl": f"{place.scheme}://{host}",
         "grpcUrl": place.grpc,
-        "address": {"url": f"{place.http}/serving/{namespace}/{name}"},
-        "latestRolledoutRevision": seen.serving,
-        "traffic": [{"revisionName": seen.serving, "percent": 100, "latestRevision": seen.serving == created}],
+        "address": {"url": address},
+        "latestRolledoutRevision": now.rolledout,
+        "traffic": [_traffic(share, seen.wanted, f"{place.scheme}://", host, tags) for share in now.shares],
     }
-    if previous:
-        made["previousRolledoutRevision"] = previous
+    if now.previous:
+        made["previousRolledoutRevision"] = now.previous
     return made
+
+
+def _traffic(share: Share, latest: str, scheme: str, host: str, tags: bool) -> dict[str, Any]:
+    """An entry of `traffic`; tags have hosts of their own where tag routing is on."""
+    entry: dict[str, Any] = {
+        "revisionName": share.revision,
+        "percent": share.percent,
+        "latestRevision": share.revision == latest,
+    }
+    if share.tag and tags:
+        entry |= {"tag": share.tag, "url": f"{scheme}{share.tag}-{host}"}
+    elif share.tag == PREVIOUS:
+        entry["tag"] = share.tag
+    return entry
 
 
 def _conditions(old: list[dict[str, Any]], facts: list[_Fact], now: str) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from colonnade import defaults, flags
 from colonnade.control import policy, revisions
+from colonnade.control.revisions import Revision
+from colonnade.control.selection import Runtimes
 from colonnade.resources import served
 from colonnade.runtimes import catalogue
 from colonnade.runtimes.catalogue import RuntimeEntry
@@ -53,7 +55,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """How to run one predictor.
+    """How to run one component.
 
     Attributes:
         container: the container as Kubernetes writes it, everything decided but the paths of fetched models.
@@ -61,6 +63,7 @@ class Plan:
         transport: see `TRANSPORT_ANNOTATION`.
         sources: what to fetch before a replica can start.
         runtime: name of the ClusterServingRuntime that was chosen, or "" for a custom container.
+        runtime_digest: of what that runtime gives to a replica: another one makes another revision.
         pod: further fields of the pod's spec.
     """
 
@@ -69,15 +72,20 @@ class Plan:
     transport: str
     sources: tuple[Source, ...] = ()
     runtime: str = ""
+    runtime_digest: str = ""
     pod: dict[str, Any] = field(default_factory=dict)
 
 
-def plan(isvc: dict[str, Any]) -> Plan | Refusal:
-    """Decide how to run a defaulted InferenceService, or say why it cannot run here."""
+def plan(isvc: dict[str, Any], component: str, runtimes: Runtimes) -> Plan | Refusal:
+    """Decide how to run a component of a defaulted InferenceService, or say why it cannot run here.
+
+    `component` is a key of `spec` that the manifest has: `predictor`, `transformer` or `explainer`. `runtimes` are
+    those that the service may choose from.
+    """
     spec = isvc["spec"]
-    for component in ("transformer", "explainer"):
-        if spec.get(component):
-            return _unsupported(f"spec.{component}", "a chain of components is not run on one machine yet; remove it")
+    for other in ("transformer", "explainer"):
+        if spec.get(other):
+            return _unsupported(f"spec.{other}", "a chain of components is not run on one machine yet; remove it")
     annotations = isvc["metadata"].get("annotations") or {}
     wanted = annotations.get(defaults.DIRECT, "false")
     if wanted not in ("true", "false"):
@@ -112,8 +120,9 @@ def plan(isvc: dict[str, Any]) -> Plan | Refusal:
 
 def pod(
     isvc: dict[str, Any],
+    component: str,
     plan: Plan,
-    revision: revisions.Revision,
+    revision: Revision,
     models: Mapping[str, Path],
     is_file: Callable[[Path], bool] = Path.is_file,
 ) -> dict[str, Any]:
@@ -122,8 +131,7 @@ def pod(
     A mount stands for a folder, as in KServe, also where the model is one file (`is_file`): `replica` makes a folder
     that holds it. Only the built-in server takes the file itself.
     """
-    service, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
-    predictor = isvc["spec"]["predictor"]
+    namespace, extension = isvc["metadata"]["namespace"], isvc["spec"][component]
     mounts: dict[str, str] = {}
     files: list[str] = []
     for source in plan.sources:
@@ -138,7 +146,7 @@ def pod(
         "args": [_mounted(word, mounts) for word in plan.container.get("args") or []],
         "env": [
             {**entry, "value": _mounted(entry["value"], mounts)} if "value" in entry else entry
-            for entry in _environment(service, revision, plan)
+            for entry in _environment(revision, plan)
         ],
     }
     return {
@@ -146,9 +154,9 @@ def pod(
         "kind": "Pod",
         "metadata": {
             "namespace": namespace,
-            "labels": {**(predictor.get("labels") or {}), **revisions.labels(service, revision)},
+            "labels": {**(extension.get("labels") or {}), **revisions.labels(revision)},
             "annotations": {
-                **(predictor.get("annotations") or {}),
+                **(extension.get("annotations") or {}),
                 revisions.HASH_ANNOTATION: revision.digest,
                 TRANSPORT_ANNOTATION: plan.transport,
                 MODEL_ANNOTATION: plan.model,
@@ -244,7 +252,7 @@ def _served(isvc: dict[str, Any], entry: RuntimeEntry, container: dict[str, Any]
         "command": [f"$({PYTHON_VARIABLE})", "-m", "colonnade.server"],
         "args": args + user + refusal,
     }
-    return Plan(built, name, "socket", sources, entry.name, _pod_fields(predictor))
+    return Plan(built, name, "socket", sources, entry.name, pod=_pod_fields(predictor))
 
 
 def direct(isvc: dict[str, Any]) -> bool:
@@ -281,7 +289,7 @@ def _custom(isvc: dict[str, Any], container: dict[str, Any]) -> Plan | Refusal:
         own = {**_container_fields(container), "name": container.get("name") or CONTAINER}
         own |= {"command": list(container["command"]), "args": list(container.get("args") or [])}
         name = model_name(own["args"], service)
-        return Plan(own, name, "h2c" if http2 else "port", sources, "", _pod_fields(predictor))
+        return Plan(own, name, "h2c" if http2 else "port", sources, pod=_pod_fields(predictor))
     image = container.get("image") or ""
     entry = catalogue.for_image(image)
     if entry is None:
@@ -358,14 +366,14 @@ def model_name(args: list[str], default: str) -> str:
     return found.replace("{{.Name}}", default)
 
 
-def _environment(service: str, revision: revisions.Revision, plan: Plan) -> list[dict[str, Any]]:
+def _environment(revision: Revision, plan: Plan) -> list[dict[str, Any]]:
     """The user's variables after those that KServe and Knative set, as a user may refer to them."""
-    configuration = f"{service}-predictor"
+    configuration = f"{revision.service}-{revision.component.infix}"
     given = [
-        {"name": "INFERENCE_SERVICE_NAME", "value": service},
+        {"name": "INFERENCE_SERVICE_NAME", "value": revision.service},
         {"name": "K_SERVICE", "value": configuration},
         {"name": "K_CONFIGURATION", "value": configuration},
-        {"name": "K_REVISION", "value": revision.name(service)},
+        {"name": "K_REVISION", "value": revision.name},
     ]
     if plan.sources:
         given.append({"name": "MODEL_DIR", "value": plan.sources[0].mount})

@@ -58,6 +58,14 @@ class Breaker:
         self._trial_at = now  # a trial whose end nobody tells, since its client left, keeps the next one for a while
         return None
 
+    def rests(self, now: float) -> bool:
+        """Whether `refuse` would refuse; unlike that, it changes nothing."""
+        if self.state is State.CLOSED:
+            return False
+        if self.state is State.OPEN:
+            return now < self._open_until
+        return self._trial_at is not None and now - self._trial_at < self._rest
+
     def answered(self) -> None:
         """A replica answered."""
         self.failures = 0

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from colonnade import defaults
 from colonnade.gateway import own
-from colonnade.gateway.fleet import Replica
+from colonnade.gateway.balance import Balancer
 from colonnade.gateway.forwarding import Header, may_repeat, response_headers
+from colonnade.gateway.replica import Replica
+from colonnade.gateway.revision import Revision
 from colonnade.gateway.routes import not_ready
 from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.way import Way
@@ -47,7 +49,8 @@ class Sender(Protocol):
 
 
 class Forward:
-    """One exchange of the client and the call to a replica that answers it. Is the call's `Receiver`."""
+    """One exchange of the client and the call to a replica that answers it. Is the call's `Receiver`, and a `Waiter`
+    while there is no replica."""
 
     # Defaults live in the class, so that a request pays only for what it uses.
     _body: Part | None = None
@@ -66,13 +69,21 @@ class Forward:
     _head: tuple[list[Header], bytes | None, int | None] | None = None
     _parts: list[bytes] | None = None  # of an answer that is sent in one write
     _slot = 0  # of its timeout; 0 without one
+    _waits = False  # for a replica
+    _turn = False  # it has waited and goes before those that wait
+    _waited_since = 0.0  # by the event loop's clock; 0 if it has not
+    _moved = 0.0  # when it came to its revision, if it was at another one before
     _over = False
 
-    def __init__(self, proxy: Sender, exchange: Exchange, way: Way) -> None:
+    def __init__(
+        self, proxy: Sender, exchange: Exchange, way: Way, revision: Revision, cookie: Header | None = None
+    ) -> None:
+        """`cookie`: a field for the answer, that brings its caller back to this revision."""
         self._proxy = proxy
         self._exchange = exchange
         self._way = way
-        self._service = way.service
+        self._revision = revision
+        self._cookie = cookie
         self._request_id = exchange.headers.get(b"x-request-id") or proxy.request_id()
         self._started = time.perf_counter()
 
@@ -96,12 +107,19 @@ class Forward:
             self._streamed = True
             self._replay = []
             self._send()
-            if not exchange.closed:
-                exchange.stream(self._body_part, self._body_end)
+            self._stream()
+
+    def _stream(self) -> None:
+        """Take the rest of the body in parts."""
+        exchange = self._exchange
+        if not exchange.closed:
+            exchange.stream(self._body_part, self._body_end)
+            if self._waits:
+                exchange.pause()
 
     def _enter(self) -> None:
         self._proxy.in_flight += 1
-        self._service.guard.begin()
+        self._revision.guard.begin(self._started)
         self._exchange.on_disconnect(self._client_gone)
         timeout = self._way.timeout
         if timeout is not None:
@@ -111,7 +129,7 @@ class Forward:
 
     def _shares(self, size: int) -> bool:
         """Whether there is memory for a large body that a replica shares, so that nobody has to copy it."""
-        self._chosen = replica = self._way.balancer.pick(time.monotonic())
+        self._chosen = replica = self._balancer.pick(time.monotonic())
         upstream = None if replica is None else self._way.upstream(replica)
         if not isinstance(upstream, MuxUpstream):
             return False
@@ -137,15 +155,17 @@ class Forward:
             raise
 
     def _send_to_best(self) -> None:
-        """Send the request to the best replica, of those that the service has now, that has not failed it yet."""
-        service = self._service
+        """Send the request to the best replica, of those that the revision has now, that has not failed it yet."""
+        revision = self._revision
         now = time.monotonic()
-        balancer = self._way.balancer
+        balancer = revision.grpc_balancer if self._way.grpc else revision.balancer
         replica, self._chosen = self._chosen, None
-        if replica is None or replica not in balancer.members:
+        if revision.limit:
+            replica = revision.pick(balancer, now, self._tried, turn=self._turn)
+        elif replica is None or replica not in balancer.members:
             replica = balancer.pick(now, self._tried) or balancer.pick(now)
-        if replica is None or not service.ready:  # a swap since the request was matched
-            self._fail(503, not_ready(service.route), RETRY_SOON)
+        if replica is None or not revision.ready:
+            self._wait(now)
             return
         self._attempts += 1
         self._replica = replica
@@ -173,6 +193,67 @@ class Forward:
         if self._body_ended:
             call.finish()
 
+    @property
+    def _balancer(self) -> Balancer[Replica]:
+        return self._revision.grpc_balancer if self._way.grpc else self._revision.balancer
+
+    # Without a replica.
+
+    def _wait(self, now: float) -> None:
+        """There is no replica to send it to: wait for one, at another revision if this one is gone, or fail."""
+        revision = self._revision
+        if revision.retired or (not revision.weight and self._way.revision is not revision):
+            other = self._way.service.choose(now)
+            if other is not revision:
+                self._move(other)
+                self._send_to_best()
+                return
+        self._waited_since = self._waited_since or asyncio.get_running_loop().time()
+        size = self._replay_size if self._body is None else len(self._body)
+        waits = revision.wait(self, size, self._waited_since)
+        if waits:
+            self._waits = True
+        elif waits is None:
+            self._fail(503, not_ready(revision.route), RETRY_SOON)
+        else:
+            revision.counts.shed("queue")
+            self._fail(503, f"{self._name} has no replica free, and too many requests wait already.", RETRY_SOON)
+
+    def _move(self, revision: Revision) -> None:
+        """Go to another revision of the service."""
+        now = time.perf_counter()
+        since = self._moved or self._started
+        self._revision.guard.end(since, now - since)
+        self._revision = revision
+        self._moved = now
+        revision.guard.begin(now)
+
+    def released(self) -> None:
+        """There is a replica, or this revision is not for it any more."""
+        self._waits = False
+        self._turn = True
+        try:
+            self._send()
+        except Exception:
+            log.exception("a request that waited could not be sent")
+            self._exchange.abort()
+        self._turn = False
+
+    def expired(self) -> None:
+        """It has waited as long as the route lets it."""
+        self._revision.waiting.remove(self)
+        self._waits = False
+        waited = asyncio.get_running_loop().time() - self._waited_since
+        route = self._revision.route
+        why = "all replicas were busy" if self._revision.balancer.members else route.reason or "no replica was ready"
+        text = f"{self._name} had no replica for this request within {waited:.0f} s: {why}. Nothing was executed."
+        self._fail(503, text, RETRY_SOON)
+
+    @property
+    def _name(self) -> str:
+        route = self._revision.route
+        return f"Service {route.namespace}/{route.name}"
+
     def _left(self) -> float | None:
         """Seconds that a replica has for its answer; None if as good as nothing of the time is spent."""
         timeout = self._way.timeout
@@ -184,7 +265,7 @@ class Forward:
     def _body_part(self, part: bytes) -> None:
         if self._replay is not None:
             self._replay_size += len(part)
-            if self._replay_size > REPLAY:
+            if self._replay_size > REPLAY and not self._waits:
                 self._replay = None
             else:
                 self._replay.append(part)
@@ -209,8 +290,10 @@ class Forward:
         self._judge(replica, ready.status)
         self._call = self._replica = None
         replica.release()
-        if identity and identity != self._request_id:  # not the one that was checked on its way in
-            fields = [*ready.fields, (b"x-request-id", identity)]
+        if self._cookie is not None or (identity and identity != self._request_id):  # not the one that was checked
+            fields = [*ready.fields, (b"x-request-id", identity)] if identity else list(ready.fields)
+            if self._cookie is not None:
+                fields.append(self._cookie)
             self._exchange.reply(ready.status, body, ready.content_type, fields, ready.trailers)
         else:
             self._exchange.relay(ready, identity, body)
@@ -219,6 +302,8 @@ class Forward:
     def head(self, status: int, headers: list[Header]) -> None:
         """Take the head of the answer; a small answer waits for its end, so that it goes out in one write."""
         head = response_headers(headers)
+        if self._cookie is not None:
+            head[0].append(self._cookie)
         self._head = head
         self._replay = None
         self._status = status
@@ -262,10 +347,10 @@ class Forward:
             self._abandon(502)
 
     def _failed(self, replica: Replica, error: Exception, sent: bool) -> None:
-        service = self._service
+        revision = self._revision
         now = time.monotonic()
-        service.counts.failures.inc()
-        service.guard.failed(replica.load, now)
+        revision.counts.failures.inc()
+        revision.guard.failed(replica.load, now)
         if not sent:
             replica.load.unreachable(now)
         self._settle()
@@ -273,7 +358,7 @@ class Forward:
         if self._status and self._parts is None:
             log.warning(
                 "a replica broke off its answer",
-                extra={"replica": replica.backend.name, "service": service.route.name, "error": str(error)},
+                extra={"replica": replica.backend.name, "service": revision.route.name, "error": str(error)},
             )
             self._cut(502)
             return
@@ -281,16 +366,16 @@ class Forward:
         self._head = self._parts = None
         if replica not in self._tried:
             self._tried = (*self._tried, replica)
-        if self._may_repeat(sent) and service.guard.may_retry(now):
-            service.counts.retries.inc()
+        if self._may_repeat(sent) and revision.guard.may_retry(now):
+            revision.counts.retries.inc()
             self._send()
             return
-        service.guard.gave_up(now)
+        revision.guard.gave_up(now)
         log.warning(
             "a replica did not answer",
-            extra={"replica": replica.backend.name, "service": service.route.name, "error": str(error)},
+            extra={"replica": replica.backend.name, "service": revision.route.name, "error": str(error)},
         )
-        name = f"{service.route.namespace}/{service.route.name}"
+        name = f"{revision.route.namespace}/{revision.route.name}"
         if self._sent:
             text = (
                 f"A replica of service {name} broke off before it answered. The request may have been executed: "
@@ -304,7 +389,7 @@ class Forward:
     def _may_repeat(self, sent: bool) -> bool:
         if not may_repeat(self._exchange.method, sent) or (self._streamed and self._replay is None):
             return False
-        balancer = self._way.balancer
+        balancer = self._balancer
         # A lone replica gets a second attempt if the first one got through: it was a connection that failed.
         lone = len(balancer.members) == 1 and self._attempts == 1 and sent
         return lone or balancer.has_untried(self._tried)
@@ -312,11 +397,11 @@ class Forward:
     def _judge(self, replica: Replica, status: int) -> None:
         """The replica has answered: what that says of it."""
         if status == 429 and replica.backend.mux:  # of ours it means overload; of others perhaps this caller's quota
-            self._service.guard.overloaded(replica.load, time.monotonic())
+            self._revision.guard.overloaded(replica.load, time.monotonic())
         elif status < 500:
-            self._service.guard.answered(replica.load)
+            self._revision.guard.answered(replica.load)
         else:
-            self._service.guard.erred(replica.load, status, time.monotonic())
+            self._revision.guard.erred(replica.load, status, time.monotonic())
 
     # Ends.
 
@@ -328,13 +413,13 @@ class Forward:
     def timed_out(self) -> None:
         """The time that the route or the caller allows is over."""
         self._slot = 0
-        way, route = self._way, self._service.route
+        way, route = self._way, self._revision.route
         replica = self._replica
         if replica is not None and not way.hurried:  # or callers in a hurry could have any replica ejected
             now = time.monotonic()
-            self._service.guard.failed(replica.load, now)
+            self._revision.guard.failed(replica.load, now)
             if not self._status:
-                self._service.guard.gave_up(now)
+                self._revision.guard.gave_up(now)
         self._settle()
         if self._status and self._parts is None:
             self._cut(504)
@@ -353,7 +438,11 @@ class Forward:
         self._done(status)
 
     def _settle(self) -> None:
-        """The call to the replica is over, or is cut off here: the replica sees its connection close."""
+        """The call to the replica is over, or is cut off here: the replica sees its connection close. Nor does the
+        request wait for one any more."""
+        if self._waits:
+            self._waits = False
+            self._revision.waiting.remove(self)
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
@@ -372,8 +461,10 @@ class Forward:
         if self._slot:
             self._proxy.timeouts.remove(self, self._slot)
         self._proxy.in_flight -= 1
-        self._service.guard.end()
-        self._count(status, time.perf_counter() - self._started)
+        now = time.perf_counter()
+        since = self._moved or self._started
+        self._revision.guard.end(since, now - since)
+        self._count(status, now - self._started)
 
     def _count(self, status: int, seconds: float) -> None:
-        self._service.counts.http(status, seconds)
+        self._revision.counts.http(status, seconds)

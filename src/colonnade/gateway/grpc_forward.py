@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from colonnade.errors import TooLarge
-from colonnade.gateway.fleet import Replica
 from colonnade.gateway.forward import Forward, Sender
 from colonnade.gateway.forwarding import Header, response_headers
+from colonnade.gateway.replica import Replica
+from colonnade.gateway.revision import Revision
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange, Part, grpc
 from colonnade.net.mux import AnswerHead
@@ -37,9 +38,9 @@ class GrpcForward(Forward):
     _only: Sequence[Header] = ()  # the trailers of an answer that has nothing else
     _sizes: MessageSizes | None = None
 
-    def __init__(self, proxy: Sender, exchange: Exchange, way: Way, limit: int) -> None:
+    def __init__(self, proxy: Sender, exchange: Exchange, way: Way, revision: Revision, limit: int) -> None:
         """`limit`: largest message of the request in bytes."""
-        super().__init__(proxy, exchange, way)
+        super().__init__(proxy, exchange, way, revision)
         self._limit = limit
 
     def begin(self) -> None:
@@ -70,8 +71,7 @@ class GrpcForward(Forward):
         if exchange.closed:
             return
         self._send()
-        if not exchange.closed:
-            exchange.stream(self._body_part, self._body_end)
+        self._stream()
 
     # The request.
 
@@ -137,7 +137,7 @@ class GrpcForward(Forward):
 
     def _cut(self, status: int) -> None:
         """End an answer that has begun; a caller takes the status for the server's."""
-        route = self._service.route
+        route = self._revision.route
         self._code = Code(grpc_code(status))
         grpc.end(self._exchange, self._code, f"A replica of service {route.namespace}/{route.name} broke off.")
         self._done(status)
@@ -148,7 +148,7 @@ class GrpcForward(Forward):
 
     def _count(self, status: int, seconds: float) -> None:
         code = Code(grpc_code(status)) if self._code is None else self._code
-        self._service.counts.grpc(code.name, seconds)
+        self._revision.counts.grpc(code.name, seconds)
 
 
 def _code(fields: Sequence[Header], default: Code | None = None) -> Code | None:

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 from colonnade import defaults
 from colonnade.errors import MethodNotAllowed, NotFound, Unauthorized
 from colonnade.gateway.access import REFUSED, Access
-from colonnade.gateway.fleet import Fleet, Service
+from colonnade.gateway.fleet import Fleet
 from colonnade.gateway.forward import Forward
 from colonnade.gateway.grpc_forward import GrpcForward
-from colonnade.gateway.metrics import GatewayMetrics
+from colonnade.gateway.matching import Matcher
+from colonnade.gateway.metrics import GatewayMetrics, RevisionMetrics
 from colonnade.gateway.peek import model_name
-from colonnade.gateway.routes import LIFECYCLE, Matcher, not_ready
+from colonnade.gateway.revision import Revision
+from colonnade.gateway.routes import LIFECYCLE, not_ready
+from colonnade.gateway.service import RouteKey
 from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange, deadlines, grpc
@@ -43,26 +46,29 @@ class _Refused(Exception):
     """A call that gets no replica's answer."""
 
     def __init__(
-        self, code: Code, message: str, service: Service | None = None, retry_after: float | None = None
+        self, code: Code, message: str, counts: RevisionMetrics | None = None, retry_after: float | None = None
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.service = service
+        self.counts = counts
         self.retry_after = retry_after
 
 
 class _Ways:
     """What follows from the head of a call. Kept with the remembered head, as long as the table is the same."""
 
-    __slots__ = ("admitted", "allowed", "by_host", "coding", "hides", "matcher", "ways")
+    __slots__ = ("admitted", "allowed", "by_host", "coding", "hides", "matcher", "tag", "ways")
 
-    def __init__(self, proxy: GrpcProxy, exchange: Exchange) -> None:
+    def __init__(self, proxy: GrpcProxy, exchange: Exchange, via: RouteKey | None) -> None:
+        """`via`: the route whose own port the call came on, which decides and needs no token."""
         fields = exchange.headers
         authorization = fields.get(b"authorization")
         self.matcher: Matcher = proxy.fleet.matcher
-        self.by_host = self.matcher.by_host(fields.get(b"host", b""))
-        self.admitted = proxy.access.admits(authorization)
+        named = self.matcher.by_host(fields.get(b"host", b"")) if via is None else self.matcher.by_key(via)
+        self.by_host = None if named is None else named.service
+        self.tag = None if named is None else named.revision
+        self.admitted = via is not None or proxy.access.admits(authorization)
         self.hides = proxy.access.is_own(authorization)
         self.allowed = deadlines.allowed(fields)
         self.coding = fields.get(b"grpc-encoding", IDENTITY)
@@ -73,7 +79,16 @@ class _Ways:
         way = self.ways.get(index)
         if way is None:
             service = proxy.fleet.services[index]
-            way = Way(self.matcher, service, exchange.target, self.hides, self.allowed, grpc=True)
+            way = Way(
+                self.matcher,
+                service,
+                exchange.target,
+                self.hides,
+                self.allowed,
+                headers=exchange.headers,
+                tag=self.tag,
+                grpc=True,
+            )
             self.ways[index] = way
         return way
 
@@ -108,19 +123,19 @@ class GrpcProxy:
         self._server: Own | None = None
         metrics.follow_in_flight("grpc", lambda: self.in_flight)
 
-    def __call__(self, exchange: Exchange) -> None:
-        """Take one call."""
+    def __call__(self, exchange: Exchange, via: RouteKey | None = None) -> None:
+        """Take one call. `via`: the route whose own port it came on."""
         try:
             ways: _Ways | None = exchange.memo
             if ways is None or ways.matcher is not self.fleet.matcher:
-                ways = exchange.memo = _Ways(self, exchange)
+                ways = exchange.memo = _Ways(self, exchange, via)
             if exchange.method != b"POST":
                 raise MethodNotAllowed("a gRPC call is a POST")
             if not self._takes(exchange, ways):
                 return
             if ways.by_host is not None:
-                way = self._pass(exchange, ways, ways.by_host)
-                GrpcForward(self, exchange, way, self._max_message).begin()
+                way, revision = self._pass(exchange, ways, ways.by_host)
+                GrpcForward(self, exchange, way, revision, self._max_message).begin()
             elif exchange.received:
                 exchange.collect(partial(self._collected, exchange, ways))
             else:
@@ -141,8 +156,8 @@ class GrpcProxy:
         """End a call that is not forwarded."""
         if isinstance(error, _Refused):
             grpc.end(exchange, error.code, error.message, retry_after=error.retry_after)
-            if error.service is not None:
-                error.service.counts.grpc(error.code.name, 0.0)
+            if error.counts is not None:
+                error.counts.grpc(error.code.name, 0.0)
         else:
             grpc.refuse(exchange, error)
 
@@ -175,8 +190,8 @@ class GrpcProxy:
         first = beginning(body, ways.coding, _LOOKED_AT)
         if first is None and not ended:
             return False
-        way = self._pass(exchange, ways, self._by_model(exchange, ways.matcher, first or b""))
-        GrpcForward(self, exchange, way, self._max_message).begin_with([body], ended)
+        way, revision = self._pass(exchange, ways, self._by_model(exchange, ways.matcher, first or b""))
+        GrpcForward(self, exchange, way, revision, self._max_message).begin_with([body], ended)
         return True
 
     def _by_model(self, exchange: Exchange, matcher: Matcher, message: bytes) -> int:
@@ -194,27 +209,29 @@ class GrpcProxy:
             raise _Refused(Code.FAILED_PRECONDITION, message_text)
         raise NotFound(message_text)
 
-    def _pass(self, exchange: Exchange, ways: _Ways, index: int) -> Way:
-        """The way of a call that its service takes now.
+    def _pass(self, exchange: Exchange, ways: _Ways, index: int) -> tuple[Way, Revision]:
+        """The way of a call that its service takes now, and the revision that takes it.
 
         Raises:
             _Refused: it does not.
         """
         way = ways.way(self, exchange, index)
-        service = way.service
         if exchange.path in _LIFECYCLE:
-            raise _Refused(Code.UNIMPLEMENTED, LIFECYCLE, service)
-        if not service.ready:
-            raise _Refused(Code.UNAVAILABLE, not_ready(service.route), service, _RETRY_SOON)
-        name = f"{service.route.namespace}/{service.route.name}"
-        if not service.grpc_balancer.members:
-            raise _Refused(Code.UNAVAILABLE, f"Service {name} speaks no gRPC; ask it over HTTP.", service)
-        refused = service.guard.admit(monotonic())
+            raise _Refused(Code.UNIMPLEMENTED, LIFECYCLE, way.service.counts)
+        now = monotonic()
+        revision = way.revision or way.service.choose(now)
+        route, counts = revision.route, revision.counts
+        if not revision.ready:
+            raise _Refused(Code.UNAVAILABLE, not_ready(route), counts, _RETRY_SOON)
+        if revision.balancer.members and not revision.grpc_balancer.members:
+            text = f"Service {route.namespace}/{route.name} speaks no gRPC; ask it over HTTP."
+            raise _Refused(Code.UNAVAILABLE, text, counts)
+        refused = revision.guard.admit(now)
         if refused is not None:
-            service.counts.shed(refused.reason)
-            text = f"Service {name} takes no request now: {refused.message}."
-            raise _Refused(Code(grpc_code(refused.status)), text, service, refused.retry_after)
-        return way
+            counts.shed(refused.reason)
+            text = f"Service {route.namespace}/{route.name} takes no request now: {refused.message}."
+            raise _Refused(Code(grpc_code(refused.status)), text, counts, refused.retry_after)
+        return way, revision
 
 
 class _First:

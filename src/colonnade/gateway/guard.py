@@ -1,8 +1,9 @@
-"""What stands between the requests of one service and its replicas when these fail or are flooded.
+"""What stands between the requests of one revision and its replicas when these fail or are flooded.
 
-One object per service holds the decisions of `breaker`, `outliers`, `retries`, `shares` and `throttle`, so that whoever
-forwards a request tells what happened in one place. Pure: the caller brings the clock. A service that is well pays a
-few additions and comparisons for it.
+One object per revision holds the decisions of `breaker`, `outliers`, `retries`, `shares` and `throttle`, so that
+whoever forwards a request tells what happened in one place. The revisions of a service share its places in the gateway
+and nothing else: a canary that fails opens its own breaker. Pure: the caller brings the clock. A revision that is well
+pays a few additions and comparisons for it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from colonnade.gateway.balance import Load
 from colonnade.gateway.breaker import Breaker, State
 from colonnade.gateway.outliers import UNWELL, Outliers
 from colonnade.gateway.retries import RetryBudget
-from colonnade.gateway.shares import Shares
+from colonnade.gateway.shares import Share
 from colonnade.gateway.throttle import Throttle
 
 
@@ -49,29 +50,33 @@ class Refused(NamedTuple):
 
 
 class Guard:
-    """The guard of one service.
+    """The guard of one revision.
 
     Attributes:
-        in_flight: requests of this service under way.
+        in_flight: requests of this revision under way, those that wait for a replica included.
         ejections: how often a replica was ejected.
     """
 
     __slots__ = (
         "_alert",
         "_breaker",
+        "_ended",
         "_loads",
         "_outliers",
         "_policy",
         "_retries",
+        "_share",
         "_shares",
+        "_started",
         "_throttle",
         "ejections",
         "in_flight",
     )
 
-    def __init__(self, shares: Shares, now: float) -> None:
-        """`shares` are the places of the gateway, which all services share."""
-        self._shares = shares
+    def __init__(self, share: Share, now: float) -> None:
+        """`share`: the places of the service, which its revisions have in common."""
+        self._share = share
+        self._shares = share.shares
         self._policy = Policy()
         self._loads: tuple[Load, ...] = ()
         self._breaker = Breaker()
@@ -81,6 +86,14 @@ class Guard:
         self._alert = False  # something was wrong: the breaker and the throttle want to know and to be asked
         self.in_flight = 0
         self.ejections = 0
+        # The time that requests have spent here is the sum of their ends less that of their starts.
+        self._started = 0.0  # sum of the times at which those in flight began
+        self._ended = 0.0  # seconds that those before them took
+
+    @property
+    def arrivals(self) -> int:
+        """Requests that passed so far."""
+        return self._retries.requests
 
     @property
     def state(self) -> State:
@@ -107,7 +120,7 @@ class Guard:
             self._policy = policy
             share = policy.max_ejected_percent / 100
             self._outliers = Outliers(policy.eject_after, share, policy.slow_start)
-            self._retries = RetryBudget(now, policy.retry_percent / 100)
+            self._retries = RetryBudget(now, policy.retry_percent / 100, self._retries.requests)
             self._breaker = Breaker(policy.breaker_after)
         before = set(self._loads)
         fresh = [load for load in loads if load not in before]
@@ -122,21 +135,37 @@ class Guard:
         """Why a request may not pass, or None if it may. `executes`: it makes a model work; health and metadata do not,
         and pass however flooded the model is.
         """
-        if not self._shares.admits(self.in_flight):
-            text = f"{self.in_flight} of its requests are under way, its share of what the gateway forwards at one time"
+        if not self._share.admits():
+            text = (
+                f"{self._share.held} of its requests are under way, its share of what the gateway forwards at one time"
+            )
             return Refused(503, "share", text, 1.0)
         return self._refuse(now, executes) if self._alert else None
 
-    def begin(self) -> None:
-        """Count a request that passes; `end` must follow exactly once."""
+    def begin(self, started: float) -> None:
+        """Count a request that passes; `end` must follow exactly once. `started`: seconds of the clock of `spent`."""
         self.in_flight += 1
+        self._started += started
+        self._share.held += 1
         self._shares.taken += 1
         self._retries.requests += 1
 
-    def end(self) -> None:
-        """Count its end, whatever that was."""
+    def end(self, started: float, seconds: float) -> None:
+        """Count its end, whatever that was, so many seconds after it `started`."""
         self.in_flight -= 1
+        self._started -= started
+        self._ended += seconds
+        self._share.held -= 1
         self._shares.taken -= 1
+
+    def spent(self, now: float) -> float:
+        """The seconds that all requests together have been here, up to now. What this grows by in a second is the mean
+        number of requests under way in it."""
+        return self._ended + self.in_flight * now - self._started
+
+    def rests(self, now: float) -> bool:
+        """Whether the breaker lets nothing pass now."""
+        return self._breaker.rests(now)
 
     def answered(self, load: Load) -> None:
         """A replica answered with an HTTP status below 500."""

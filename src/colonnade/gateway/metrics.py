@@ -1,4 +1,4 @@
-"""What the gateway counts: plain numbers per service, looked up once per service and not once per request."""
+"""What the gateway counts: plain numbers per revision, looked up once per revision and not once per request."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from time import monotonic
 from colonnade.gateway.guard import Guard
 from colonnade.observe.metrics import Counter, CounterChild, Gauge, Registry
 
-_LABELS = ("namespace", "service")
-REASONS = ("breaker", "share", "throttle")  # of refusals
+Key = tuple[str, str, str, str]
+"""Namespace, service, component and revision; the last one is empty for what is answered before one is chosen."""
+
+_LABELS = ("namespace", "service", "component", "revision")
+REASONS = ("breaker", "queue", "share", "throttle")  # of refusals
 
 _READS: tuple[Callable[[Guard], float], ...] = (
     lambda guard: guard.in_flight,
@@ -22,8 +25,8 @@ _READS: tuple[Callable[[Guard], float], ...] = (
 )
 
 
-class ServiceMetrics:
-    """The numbers of one service.
+class RevisionMetrics:
+    """The numbers of one revision.
 
     Attributes:
         failures: attempts that a replica did not answer, retried ones included.
@@ -32,24 +35,24 @@ class ServiceMetrics:
 
     __slots__ = ("_followed", "_grpc", "_grpc_seconds", "_http", "_http_seconds", "_shed", "failures", "retries")
 
-    def __init__(self, metrics: GatewayMetrics, namespace: str, name: str) -> None:
+    def __init__(self, metrics: GatewayMetrics, key: Key) -> None:
         requests = metrics.requests
 
         def by_code(protocol: str) -> Callable[[str], CounterChild]:
-            return lambda code: requests.labels(namespace, name, protocol, code)
+            return lambda code: requests.labels(*key, protocol, code)
 
         http = by_code("http")
         self._http = [http(f"{leading}xx") for leading in range(1, 6)]
         self._grpc = by_code("grpc")
-        self._http_seconds = metrics.seconds.labels(namespace, name, "http")
-        self._grpc_seconds = metrics.seconds.labels(namespace, name, "grpc")
-        self.failures = metrics.failures.labels(namespace, name)
-        self.retries = metrics.retries.labels(namespace, name)
-        self._shed = {reason: metrics.shed.labels(namespace, name, reason) for reason in REASONS}
-        self._followed = [metric.labels(namespace, name) for metric in metrics.followed]
+        self._http_seconds = metrics.seconds.labels(*key, "http")
+        self._grpc_seconds = metrics.seconds.labels(*key, "grpc")
+        self.failures = metrics.failures.labels(*key)
+        self.retries = metrics.retries.labels(*key)
+        self._shed = {reason: metrics.shed.labels(*key, reason) for reason in REASONS}
+        self._followed = [metric.labels(*key) for metric in metrics.followed]
 
     def follow(self, guard: Guard) -> None:
-        """Ask the guard of the service for its numbers at each scrape."""
+        """Ask the guard of the revision for its numbers at each scrape."""
         for child, read in zip(self._followed, _READS, strict=True):
             child.follow(partial(read, guard))
 
@@ -75,7 +78,7 @@ class GatewayMetrics:
         registry = Registry()
         self.requests = registry.counter(
             "colonnade_gateway_requests_total",
-            "Requests by service, protocol and code: classes of HTTP status (a client that left counts as 4xx), "
+            "Requests by revision, protocol and code: classes of HTTP status (a client that left counts as 4xx), "
             "names of gRPC status codes.",
             (*_LABELS, "protocol", "code"),
         )
@@ -92,13 +95,13 @@ class GatewayMetrics:
         )
         self.shed = registry.counter(
             "colonnade_gateway_shed_total",
-            "Requests refused at once: `breaker`, no replica answered for a while; `share`, too many are under way; "
-            "`throttle`, the replicas refuse most of them.",
+            "Requests refused at once: `breaker`, no replica answered for a while; `queue`, too many wait for a "
+            "replica; `share`, too many are under way; `throttle`, the replicas refuse most of them.",
             (*_LABELS, "reason"),
         )
         self.followed: list[Counter | Gauge] = [
-            registry.gauge("colonnade_gateway_service_in_flight", "Requests of a service under way.", _LABELS),
-            registry.gauge("colonnade_gateway_breaker_state", "Of a service: 0 closed, 1 half-open, 2 open.", _LABELS),
+            registry.gauge("colonnade_gateway_service_in_flight", "Requests of a revision under way.", _LABELS),
+            registry.gauge("colonnade_gateway_breaker_state", "Of a revision: 0 closed, 1 half-open, 2 open.", _LABELS),
             registry.gauge(
                 "colonnade_gateway_ejected_replicas", "Replicas that get no requests since they failed.", _LABELS
             ),
@@ -112,23 +115,23 @@ class GatewayMetrics:
         self._in_flight = registry.gauge("colonnade_gateway_in_flight", "Requests under way.", ("protocol",))
         registry.gauge("colonnade_gateway_processes", "Gateway processes that these numbers are of.").set(1)
         self._registry = registry
-        self._services: dict[tuple[str, str], ServiceMetrics] = {}
+        self._revisions: dict[Key, RevisionMetrics] = {}
 
     def follow_in_flight(self, protocol: str, read: Callable[[], float]) -> None:
         """Ask `read` for the requests under way at each scrape."""
         self._in_flight.labels(protocol).follow(read)
 
-    def service(self, namespace: str, name: str) -> ServiceMetrics:
-        """The numbers of a service; the same object for as long as the service exists."""
-        found = self._services.get((namespace, name))
+    def revision(self, key: Key) -> RevisionMetrics:
+        """The numbers of a revision; the same object for as long as the revision exists."""
+        found = self._revisions.get(key)
         if found is None:
-            found = self._services[namespace, name] = ServiceMetrics(self, namespace, name)
+            found = self._revisions[key] = RevisionMetrics(self, key)
         return found
 
-    def keep(self, services: Collection[tuple[str, str]]) -> None:
-        """Forget all services but these, so that scrapes do not grow with every service that ever was."""
-        for key in self._services.keys() - services:
-            del self._services[key]
+    def keep(self, revisions: Collection[Key]) -> None:
+        """Forget all revisions but these, so that scrapes do not grow with every revision that ever was."""
+        for key in self._revisions.keys() - revisions:
+            del self._revisions[key]
             for metric in (self.requests, self.failures, self.retries, self.shed, *self.followed):
                 metric.remove(*key)
             self.seconds.remove(*key)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from colonnade.gateway.routes import RouteTable
+from colonnade.gateway.routes import Route, RouteTable
 from colonnade.version import __version__
 
 INDEX = b"/v2/repository/index"
@@ -65,7 +65,7 @@ def answer(path: bytes, table: RouteTable, *, draining: bool) -> Answer:
     if path == b"/v2/health/ready":
         return Answer(503, b'{"error":"Server is not ready."}') if draining else Answer(200, b'{"ready":true}')
     if path in _LISTS:
-        return Answer(200, msgspec.json.encode({"models": sorted({route.model for route in table.routes})}))
+        return Answer(200, msgspec.json.encode({"models": sorted({route.model for route in _entries(table)})}))
     if path in (b"/v2", b"/v2/"):
         return Answer(200, _SERVER)
     return Answer(200, b'{"status":"alive"}')
@@ -78,11 +78,15 @@ def index(body: bytes, table: RouteTable) -> Answer:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return Answer(400, b'{"error":"The body must be a JSON object such as {\\"ready\\": true}, or empty."}')
     entries = []
-    for route in sorted(table.routes, key=lambda route: (route.model, route.namespace, route.name)):
+    for route in sorted(_entries(table), key=lambda route: (route.model, route.namespace, route.name)):
         ready = route.ready and bool(route.backends)
         if ready or not only_ready:
             entries.append(IndexEntry(route.model, "READY" if ready else "UNAVAILABLE", "" if ready else route.reason))
     return Answer(200, msgspec.json.encode(entries))
+
+
+def _entries(table: RouteTable) -> list[Route]:
+    return [route for route in table.routes if route.entry and route.graph is None]
 
 
 def error(message: str) -> bytes:

@@ -15,10 +15,14 @@ from colonnade.gateway.access import Access
 from colonnade.gateway.fleet import Fleet
 from colonnade.gateway.grpc_proxy import GrpcProxy
 from colonnade.gateway.ingress import Ingress
+from colonnade.gateway.loopback import Loopback
 from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.proxy import Proxy
 from colonnade.gateway.scrape import Scrape
-from colonnade.net import HttpServer, Limits, asynchronous, http2
+from colonnade.net import App, HttpServer, Limits, asynchronous, http2
+
+_LAST_CHANCE = 0.9  # of the grace period; then requests that still wait for a replica are told so
+_LOOPBACK_GRACE = 0.1  # seconds for what came by the ports of routes, once all else has ended
 
 
 @dataclass(frozen=True)
@@ -60,17 +64,16 @@ class Gateway:
         self._scrape = Scrape(self._metrics, settings.siblings)
         self._proxy = Proxy(self.fleet, self._access, self._metrics, self._scrape)
         self._grpc = GrpcProxy(self.fleet, self._access, self._metrics, self._proxy.request_id, settings.max_message)
-        self._http = HttpServer(
-            Ingress(self._proxy, self._grpc),
-            limits=Limits(body_bytes=settings.max_body),
-            ssl=settings.tls,
-            dialects=[(http2.PREFACE, http2.Http2())],
-        )
+        ingress = Ingress(self._proxy, self._grpc)
+        self._http = self._server(ingress, settings.tls)
+        self._loopback = Loopback(ingress, self._server)
+        self.fleet.on_swap = self._loopback.follow
         self._admin = HttpServer(
             asynchronous(admin.Admin(self.fleet, self._metrics, settings.routes, self._health, self.drain))
         )
         self._offer = admin.SocketOffer(f"{settings.admin}.fds", self._offered)
         self._draining = asyncio.Event()
+        self._ports: asyncio.Task[None] | None = None
         self.http_addresses = [_address(sock) for sock in settings.http]
         self.grpc_address = None if settings.grpc is None else _address(settings.grpc)
 
@@ -82,6 +85,7 @@ class Gateway:
         """
         settings = self._settings
         self.fleet.swap(admin.load(settings.routes))
+        self._ports = asyncio.create_task(self._loopback.run())
         for _, sock in self._offered():
             await self._http.listen_socket(sock)
         self._offer.open()
@@ -98,10 +102,19 @@ class Gateway:
         await self._draining.wait()
         grace = self._settings.grace
         self._offer.close()
+        asyncio.get_running_loop().call_later(_LAST_CHANCE * grace, self.fleet.give_up)
         await self._http.drain(grace)
+        if self._ports is not None:
+            self._ports.cancel()
+        await self._loopback.close(_LOOPBACK_GRACE)  # what came by the public ports needed them until now
         self.fleet.close()
         self._scrape.close()
         await self._admin.drain(1.0)
+
+    def _server(self, app: App, context: ssl.SSLContext | None = None) -> HttpServer:
+        """A server of all protocols for clients."""
+        limits = Limits(body_bytes=self._settings.max_body)
+        return HttpServer(app, limits=limits, ssl=context, dialects=[(http2.PREFACE, http2.Http2())])
 
     def _offered(self) -> list[tuple[str, socket.socket]]:
         settings = self._settings

@@ -16,13 +16,15 @@ from colonnade.gateway import own
 from colonnade.gateway.access import REFUSED, Access
 from colonnade.gateway.fleet import Fleet
 from colonnade.gateway.forward import RETRY_SOON, Forward
+from colonnade.gateway.graphs import Graphs
 from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.routes import LIFECYCLE, not_ready
 from colonnade.gateway.scrape import Scrape
+from colonnade.gateway.service import RouteKey
 from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.tunnel import Tunnel, offers_websocket
 from colonnade.gateway.way import Way
-from colonnade.net import Exchange, deadlines
+from colonnade.net import Exchange, Header, deadlines
 
 
 class Proxy:
@@ -32,6 +34,7 @@ class Proxy:
         draining: readiness is denied; requests are still served.
         in_flight: requests that are with replicas now.
         timeouts: ends those that take longer than their route allows.
+        graphs: takes those that are for an InferenceGraph.
     """
 
     def __init__(self, fleet: Fleet, access: Access, metrics: GatewayMetrics, scrape: Scrape) -> None:
@@ -42,6 +45,7 @@ class Proxy:
         self.draining = False
         self.in_flight = 0
         self.timeouts: Timeouts[Forward] = Timeouts(Forward.timed_out)
+        self.graphs = Graphs(self)
         metrics.follow_in_flight("http", lambda: self.in_flight)
         # One random part per process and a count: unique across gateways, at the price of an addition.
         self._id_prefix = os.urandom(6).hex().encode()
@@ -51,47 +55,58 @@ class Proxy:
         """A new id for a request that came without one."""
         return b"%b-%x" % (self._id_prefix, next(self._ids))
 
-    def __call__(self, exchange: Exchange) -> None:
-        """Take one request."""
+    def __call__(self, exchange: Exchange, via: RouteKey | None = None) -> None:
+        """Take one request. `via`: the route whose own port it came on."""
         way: Way | None = exchange.memo
         if way is None or way.matcher is not self.fleet.matcher:
-            way = self._decide(exchange)
+            way = self._decide(exchange, via)
             if way is None:
                 return
             exchange.memo = way
-        service = way.service
-        if not service.ready:
-            service.counts.http(503, 0.0)
-            exchange.reply(503, own.error(not_ready(service.route)), headers=RETRY_SOON)
+        if way.service.route.graph is None:
+            self.forward(exchange, way)
+        else:
+            self.graphs.begin(exchange, way)
+
+    def forward(self, exchange: Exchange, way: Way, make: type[Forward] = Forward) -> None:
+        """Send a request on its way, if its service takes it now. `make`: what accompanies it there."""
+        now = monotonic()
+        revision = way.revision
+        cookie: Header | None = None
+        if revision is None:
+            revision, cookie = way.choose(now)
+        if not revision.ready:
+            revision.counts.http(503, 0.0)
+            exchange.reply(503, own.error(not_ready(revision.route)), headers=RETRY_SOON)
             return
-        refused = service.guard.admit(monotonic(), executes=exchange.method == b"POST")
+        refused = revision.guard.admit(now, executes=exchange.method == b"POST")
         if refused is None:
             if b"upgrade" in exchange.headers and offers_websocket(exchange):
-                Tunnel(self, exchange, way).begin()
+                Tunnel(self, exchange, way, revision).begin()
             else:
-                Forward(self, exchange, way).begin()
+                make(self, exchange, way, revision, cookie).begin()
         else:
-            service.counts.shed(refused.reason)
-            service.counts.http(refused.status, 0.0)
-            text = f"Service {service.route.namespace}/{service.route.name} takes no request now: {refused.message}."
+            revision.counts.shed(refused.reason)
+            revision.counts.http(refused.status, 0.0)
+            text = f"Service {revision.route.namespace}/{revision.route.name} takes no request now: {refused.message}."
             after = b"%d" % ceil(refused.retry_after)
             exchange.reply(refused.status, own.error(text), headers=[(b"retry-after", after)])
 
-    def _decide(self, exchange: Exchange) -> Way | None:
+    def _decide(self, exchange: Exchange, via: RouteKey | None) -> Way | None:
         """The way of all requests with this head; None if this one is answered here."""
         fields = exchange.headers
         path = exchange.path
         matcher = self.fleet.matcher
-        match = matcher.match(fields.get(b"host", b""), path)
-        if match is None and path in own.FREE:
+        match = matcher.match(fields.get(b"host", b""), path) if via is None else matcher.at(via, path)
+        if match is None and path in own.FREE and via is None:
             self._own(exchange)
             return None
         authorization = fields.get(b"authorization")
-        if not self.access.admits(authorization):
+        if via is None and not self.access.admits(authorization):
             exchange.reply(401, own.error(REFUSED), headers=[(b"www-authenticate", b'Bearer realm="colonnade"')])
             return None
         if match is None:
-            if path in own.PATHS:
+            if path in own.PATHS and via is None:
                 self._own(exchange)
             else:
                 refusal = matcher.refuse(path)
@@ -115,7 +130,8 @@ class Proxy:
             return None
         query = exchange.query
         target = b"%b?%b" % (match.path, query) if query else match.path
-        return Way(matcher, service, target, self.access.is_own(authorization), allowed)
+        hides = self.access.is_own(authorization)
+        return Way(matcher, service, target, hides, allowed, headers=fields, tag=match.revision)
 
     def _own(self, exchange: Exchange) -> None:
         path = exchange.path

@@ -23,12 +23,12 @@ class RetryBudget:
 
     __slots__ = ("_credit", "_seen", "_share", "_since", "refused", "requests")
 
-    def __init__(self, now: float, share: float = defaults.RETRY_PERCENT / 100) -> None:
-        """`share`: retries per request; with 0 there are none."""
-        self.requests = 0
+    def __init__(self, now: float, share: float = defaults.RETRY_PERCENT / 100, requests: int = 0) -> None:
+        """`share`: retries per request; with 0 there are none. `requests`: that earn nothing here."""
+        self.requests = requests
         self.refused = 0
         self._share = share
-        self._seen = 0
+        self._seen = requests
         self._since = now
         self._credit = defaults.RETRIES_PER_SECOND * _KEPT if share else 0.0
 

@@ -28,7 +28,30 @@ class Shares:
         self._limit = limit
         self.taken = 0
 
+    def share(self) -> Share:
+        """The places of one more service, of which it has none yet."""
+        return Share(self)
+
     def admits(self, held: int) -> bool:
         """Whether a service that holds so many places may have one more."""
         free = self._limit - self.taken
         return free > 0 and held < max(1.0, defaults.IN_FLIGHT_BORROW * free)
+
+
+class Share:
+    """The places of one service, which its revisions have in common. Whoever takes one counts it in both numbers.
+
+    Attributes:
+        held: places in use.
+        shares: those of all services.
+    """
+
+    __slots__ = ("held", "shares")
+
+    def __init__(self, shares: Shares) -> None:
+        self.shares = shares
+        self.held = 0
+
+    def admits(self) -> bool:
+        """Whether the service may have one more."""
+        return self.shares.admits(self.held)

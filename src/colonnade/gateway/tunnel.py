@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from colonnade import defaults
 from colonnade.errors import Error, Unavailable
 from colonnade.gateway import own
-from colonnade.gateway.fleet import Replica
 from colonnade.gateway.forward import CLIENT_GONE, RETRY_SOON, Forward, Sender
 from colonnade.gateway.forwarding import response_headers
+from colonnade.gateway.replica import Replica
+from colonnade.gateway.revision import Revision
 from colonnade.gateway.routes import not_ready
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange, Header
@@ -38,37 +40,63 @@ def offers_websocket(exchange: Exchange) -> bool:
 
 
 class Tunnel:
-    """One handshake and what follows it."""
+    """One handshake and what follows it. Is a `Waiter` while there is no replica for it."""
 
-    def __init__(self, proxy: Sender, exchange: Exchange, way: Way) -> None:
+    def __init__(self, proxy: Sender, exchange: Exchange, way: Way, revision: Revision) -> None:
         self._proxy = proxy
         self._exchange = exchange
         self._way = way
-        self._service = way.service
+        self._revision = revision
         self._started = time.perf_counter()
         self._replica: Replica | None = None
         self._call: UpgradeCall | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None  # until the handshake is answered
+        self._over = True
+        self._since = 0.0  # when it began, by the event loop's clock
 
     def begin(self) -> None:
-        """Ask a replica."""
-        replica = self._service.balancer.pick(time.monotonic())
-        if replica is None:
-            self._exchange.reply(503, own.error(not_ready(self._service.route)), headers=RETRY_SOON)
-            self._service.counts.http(503, time.perf_counter() - self._started)
+        """Ask a replica, or wait for one."""
+        if any(replica.backend.mux for replica in self._revision.balancer.members):
+            self._forward()
             return
-        if replica.backend.mux:
-            Forward(self._proxy, self._exchange, self._way).begin()
-            return
-        self._replica = replica
-        replica.take()
+        self._over = False
+        self._since = asyncio.get_running_loop().time()
         self._proxy.in_flight += 1
-        self._service.guard.begin()
+        self._revision.guard.begin(self._started)
         self._exchange.on_disconnect(self._client_gone)
+        self._send(turn=False)
+
+    def released(self) -> None:
+        """There is a replica, or this revision is not for it any more."""
+        self._send(turn=True)
+
+    def expired(self) -> None:
+        """It has waited as long as the route lets it."""
+        self._revision.waiting.remove(self)
+        self._refuse(503, not_ready(self._revision.route), RETRY_SOON)
+
+    def _forward(self) -> None:
+        Forward(self._proxy, self._exchange, self._way, self._revision).begin()
+
+    def _send(self, *, turn: bool) -> None:
+        revision = self._revision
+        now = time.monotonic()
+        limited = revision.limit > 0
+        balancer = revision.balancer
+        replica = revision.pick(balancer, now, (), turn=turn) if limited else balancer.pick(now)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._way.timeout or defaults.READ_TIMEOUT, self._timed_out)
-        self._task = loop.create_task(self._ask(replica))
+        if replica is None or not revision.ready:
+            if not revision.wait(self, 0, self._since):
+                self._refuse(503, not_ready(revision.route), RETRY_SOON)
+        elif replica.backend.mux:  # it was not known when the handshake came
+            self._leave()
+            self._forward()
+        else:
+            self._replica = replica
+            replica.take()
+            self._timer = loop.call_later(self._way.timeout or defaults.READ_TIMEOUT, self._timed_out)
+            self._task = loop.create_task(self._ask(replica))
 
     async def _ask(self, replica: Replica) -> None:
         exchange = self._exchange
@@ -92,37 +120,37 @@ class Tunnel:
             return
         self._stop_timer()
         if error is not None or call is None:
-            self._service.counts.failures.inc()
-            self._service.guard.failed(self._replica.load, now)
-            self._service.guard.gave_up(now)
-            name = f"{self._service.route.namespace}/{self._service.route.name}"
+            self._revision.counts.failures.inc()
+            self._revision.guard.failed(self._replica.load, now)
+            self._revision.guard.gave_up(now)
+            name = f"{self._revision.route.namespace}/{self._revision.route.name}"
             self._refuse(502, f"No replica of service {name} answered the WebSocket handshake.")
         elif status != _GRANTED:
             if status < 500:
-                self._service.guard.answered(self._replica.load)
+                self._revision.guard.answered(self._replica.load)
             else:
-                self._service.guard.erred(self._replica.load, status, now)
+                self._revision.guard.erred(self._replica.load, status, now)
             kept, _, _ = response_headers(fields)
             self._exchange.reply(status, b"", b"", kept)
             self._end(status)
         else:
-            self._service.guard.answered(self._replica.load)
+            self._revision.guard.answered(self._replica.load)
             kept, _, _ = response_headers(fields)
             self._exchange.upgrade(
                 [(b"upgrade", _WEBSOCKET), *kept],
                 lambda server: TunnelEnd(server, call, lambda: self._end(_GRANTED)),
             )
 
-    def _refuse(self, status: int, message: str) -> None:
-        self._exchange.reply(status, own.error(message))
+    def _refuse(self, status: int, message: str, headers: Sequence[Header] = ()) -> None:
+        self._exchange.reply(status, own.error(message), headers=headers)
         self._end(status)
 
     def _timed_out(self) -> None:
         self._timer = None
         if self._replica is not None:
-            self._service.guard.failed(self._replica.load, time.monotonic())
+            self._revision.guard.failed(self._replica.load, time.monotonic())
         self._stop()
-        route = self._service.route
+        route = self._revision.route
         self._refuse(
             504, f"No replica of service {route.namespace}/{route.name} answered the WebSocket handshake in time."
         )
@@ -144,11 +172,18 @@ class Tunnel:
         self._end(CLIENT_GONE)
 
     def _end(self, status: int) -> None:
-        replica, self._replica = self._replica, None
-        if replica is None:
-            return
+        if not self._over:
+            self._revision.counts.http(status, self._leave())
+
+    def _leave(self) -> float:
+        """Hold nothing any more. Returns the seconds that it took."""
+        self._over = True
         self._stop_timer()
-        replica.release()
+        self._revision.waiting.remove(self)
+        replica, self._replica = self._replica, None
+        if replica is not None:
+            replica.release()
         self._proxy.in_flight -= 1
-        self._service.guard.end()
-        self._service.counts.http(status, time.perf_counter() - self._started)
+        seconds = time.perf_counter() - self._started
+        self._revision.guard.end(self._started, seconds)
+        return seconds

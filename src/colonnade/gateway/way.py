@@ -1,15 +1,21 @@
 """Where requests with one head go, decided once: the service, the path there, and the head that the replica gets.
 
+The revision is decided with it, too, where the requests all go to the same one: it is the only one, or their host or
+what they say of their caller means it.
+
 The requests of a client mostly have the same head, and all of this follows from the head, the client's address and the
 route table. So it is kept with the remembered head (`Exchange.memo`) and is valid for as long as the table is.
 """
 
 from __future__ import annotations
 
-from colonnade.gateway.balance import Balancer
-from colonnade.gateway.fleet import Replica, Service
+from collections.abc import Mapping
+
 from colonnade.gateway.forwarding import request_headers
-from colonnade.gateway.routes import Matcher
+from colonnade.gateway.matching import Matcher
+from colonnade.gateway.replica import Replica
+from colonnade.gateway.revision import Revision
+from colonnade.gateway.service import Service
 from colonnade.net import Exchange, Header, Upstream
 from colonnade.net.deadlines import EXPECTED, GRPC, earlier, passed_on
 from colonnade.net.http2 import Http2Upstream
@@ -27,12 +33,25 @@ class Way:
         grpc: they are gRPC calls.
         matcher: of the table that this was decided by.
         service: what the requests are for.
+        revision: of that, for all of them; None if each has to ask `Service.choose`.
+        introduces: the service tells callers apart by a cookie and these have none yet, so each gets its own.
         path: what its replicas are asked for, with the query.
         timeout: seconds until a request must have its answer, None for no limit.
         hurried: the caller allows less than the route.
     """
 
-    __slots__ = ("_heads", "_hide_authorization", "grpc", "hurried", "matcher", "path", "service", "timeout")
+    __slots__ = (
+        "_heads",
+        "_hide_authorization",
+        "grpc",
+        "hurried",
+        "introduces",
+        "matcher",
+        "path",
+        "revision",
+        "service",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -42,11 +61,15 @@ class Way:
         hide_authorization: bool,
         allowed: float | None,
         *,
+        headers: Mapping[bytes, bytes],
+        tag: str | None = None,
         grpc: bool = False,
     ) -> None:
-        """Keep the way.
+        """Decide the way.
 
         Args:
+            headers: of the requests.
+            tag: the revision that their host means.
             hide_authorization: the credential was meant for the gateway.
             allowed: seconds that the caller waits, None if it does not say.
         """
@@ -58,11 +81,22 @@ class Way:
         self.path = path
         self._hide_authorization = hide_authorization
         self._heads: dict[tuple[bool, str | None, bool], bytes] = {}
+        self.introduces = False
+        self.revision = service.revisions.get(tag) if tag is not None else service.sole
+        sticky = service.sticky
+        if self.revision is None and sticky is not None:
+            value = sticky.value(headers)
+            self.introduces = value is None and bool(sticky.cookie) and not grpc
+            if value is not None:
+                self.revision = service.of_caller(value)
 
-    @property
-    def balancer(self) -> Balancer[Replica]:
-        """Of the replicas that take such requests."""
-        return self.service.grpc_balancer if self.grpc else self.service.balancer
+    def choose(self, now: float) -> tuple[Revision, Header | None]:
+        """The revision of the next request, and the field that its answer introduces its caller with."""
+        service = self.service
+        if not self.introduces or service.sticky is None:
+            return service.choose(now), None
+        revision, value = service.newcomer(now)
+        return revision, service.sticky.set_cookie(value)
 
     def upstream(self, replica: Replica) -> Upstream | MuxUpstream | Http2Upstream:
         """The connections of a replica that such requests go over."""

@@ -139,7 +139,8 @@ def bind(model: Model, offload: Offload = asyncio.to_thread) -> BoundModel:
         LoadFailed: a hook has a signature that cannot be served.
     """
     name, version = model.name, model.version
-    inputs, outputs = tuple(model.inputs), tuple(model.outputs)
+    described = tuple(model.inputs), tuple(model.outputs)
+    inputs, outputs = ((), ()) if model.lenient else described
     before = [_plain_hook(model, "preprocess")] if _overridden(model, "preprocess") else []
     after = [_plain_hook(model, "postprocess")] if _overridden(model, "postprocess") else []
     predict = [*before, _compute_hook(model, "predict", inputs), *after]
@@ -150,8 +151,7 @@ def bind(model: Model, offload: Offload = asyncio.to_thread) -> BoundModel:
         model,
         name,
         version,
-        inputs,
-        outputs,
+        *described,
         _compile(
             checker(name, inputs), predict, results.responder(name, version, outputs), results.identified, offload
         ),

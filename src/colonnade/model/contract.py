@@ -46,6 +46,8 @@ class Model:
         ready: whether it is loaded; the server sets it.
         inputs: declared inputs. If given, V2 requests are held against them and a mismatch is refused.
         outputs: declared outputs: they name the results of `predict`, in order.
+        lenient: the declared tensors only describe the model in its metadata. `predict` takes more than them (other
+            numeric types, columns by name) and judges itself what fits.
         platform: `platform` of the V2 metadata.
         inline: a promise that `predict` only computes: it never waits for input, output or a lock. Calls that prove to
             take well under a millisecond then run without a hop to a worker thread. Only the adapters that come with
@@ -62,6 +64,7 @@ class Model:
     ready: bool = False
     inputs: Sequence[TensorSpec] = ()
     outputs: Sequence[TensorSpec] = ()
+    lenient: bool = False
     platform: str = ""
     inline: bool = False
     max_batch_size: int = 0

@@ -1,7 +1,8 @@
-"""Answers made of KServe's objects, told by their attributes: its SDK is neither needed nor imported.
+"""Answers and errors made of KServe's objects, told by their form: its SDK is neither needed nor imported.
 
 A model that was written for KServe returns `kserve.InferResponse` with `kserve.InferOutput`s, whose data is a list, or
-raw bytes behind `as_numpy()`. What decides is the form: `outputs` with name, datatype and shape.
+raw bytes behind `as_numpy()`. What decides is the form: `outputs` with name, datatype and shape. It refuses with the
+classes of `kserve.errors`, or of the web framework below it (`HTTPException`), which are meant for the caller too.
 """
 
 from __future__ import annotations
@@ -11,8 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from colonnade.errors import InferenceError
+from colonnade.errors import (
+    Error,
+    InferenceError,
+    InvalidInput,
+    NotFound,
+    NotImplementedByModel,
+    Unavailable,
+)
 from colonnade.wire.tensors import DTYPES, InferResponse, Parameters, Tensor
+
+_ERRORS: Mapping[str, type[Error]] = {  # what KServe's server answers for each: 400, 500, 404, 501, 503
+    "InvalidInput": InvalidInput,
+    "InferenceError": InferenceError,
+    "ModelNotFound": NotFound,
+    "UnsupportedProtocol": NotImplementedByModel,
+    "ModelNotReady": Unavailable,
+    "ServerNotReady": Unavailable,
+    "ServerNotLive": Unavailable,
+    "NoModelReady": Unavailable,
+}
 
 _OF_TRANSPORT = ("binary_data", "binary_data_size")  # say how KServe would have sent it, which is decided anew here
 
@@ -56,3 +75,19 @@ def _parameters(parameters: Any) -> Parameters | None:
     if not isinstance(parameters, Mapping):
         return None
     return {name: value for name, value in parameters.items() if name not in _OF_TRANSPORT} or None
+
+
+def failure(error: BaseException) -> Error | None:
+    """The error of the product's family that says the same as one of KServe's SDK, or None for any other error.
+
+    A subclass of KServe's classes counts as they do. `HTTPException` carries its status and its text itself.
+    """
+    for kind in type(error).__mro__:
+        if kind.__module__ == "kserve.errors" and kind.__name__ in _ERRORS:
+            return _ERRORS[kind.__name__](str(error))
+    status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
+    if isinstance(status, int) and 400 <= status < 600 and isinstance(detail, str):
+        made = (InvalidInput if status < 500 else InferenceError)(detail)
+        made.status = status
+        return made
+    return None

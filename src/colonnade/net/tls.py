@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from functools import cache
 from pathlib import Path
 
 from colonnade.errors import InvalidInput
@@ -45,6 +46,16 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             "give the key that the first certificate was made for" if reason == "KEY_VALUES_MISMATCH" else "renew them"
         )
         raise InvalidInput(f"--tls-cert {certificate} and --tls-key {key} cannot be used: {reason}; {fix}.") from None
+    return context
+
+
+@cache
+def client_context() -> ssl.SSLContext:
+    """Settings for a client of servers elsewhere: a certificate must be good for the host's name, by the authorities
+    that this machine trusts (`SSL_CERT_FILE` names others)."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

@@ -20,6 +20,7 @@ from colonnade.net.call import Call, Receiver
 from colonnade.net.head import Header
 from colonnade.net.known_heads import KnownHeads
 from colonnade.net.request_head import Framing, request_head
+from colonnade.net.tls import client_context
 from colonnade.net.upstream_connection import AnswerHead, UpstreamConnection
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Upstream:
         max_idle: connections kept without a call.
         idle_timeout: seconds that an unused connection is kept.
         header_bytes: bound on the head of an answer.
+        tls: the peer is spoken to over TLS; its certificate must be good for the host, by the machine's authorities.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class Upstream:
         max_idle: int = 128,
         idle_timeout: float = _IDLE_TIMEOUT,
         header_bytes: int = defaults.MAX_HEADER_BYTES,
+        tls: bool = False,
     ) -> None:
         self.address = address
+        self._tls = tls
         self.header_bytes = header_bytes
         self.known: KnownHeads[AnswerHead] = KnownHeads()
         self._authority = address.authority
@@ -199,7 +203,10 @@ class Upstream:
                     _, connection = await loop.create_unix_connection(self._connection, self.address.path)
                 else:
                     _, connection = await loop.create_connection(
-                        self._connection, self.address.host or "", self.address.port or 0
+                        self._connection,
+                        self.address.host or "",
+                        self.address.port or 0,
+                        ssl=client_context() if self._tls else None,
                     )
         except (OSError, TimeoutError) as error:
             logger.debug("no connection to %s: %s", self.address, error)

@@ -1,14 +1,14 @@
-"""KServe's multi-metric autoscaling block (`autoScaling`), for HPA and KEDA.
-
-This version runs a fixed number of replicas; the block is parsed so that it is validated as KServe validates it.
-"""
+"""KServe's multi-metric autoscaling block (`autoScaling`), for HPA and KEDA. What it means is `autoscale.settings`'."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from colonnade.resources.fields import Resource, field_doc
+from colonnade.resources.fields import EMULATED, RUNS, Resource, field_doc
 from colonnade.resources.meta import Int32
+
+_SHARE = "a share of the metric for each replica, whichever type it has, as in KServe"
+_OWN_METRICS = "no collector is asked: the replicas' own /metrics are read"
 
 MetricType = Literal["Utilization", "Value", "AverageValue"]
 
@@ -38,21 +38,46 @@ class ExternalMetricQuery(Resource, frozen=True):
     namespace: Annotated[str | None, field_doc("Namespace of the query.")] = None
 
 
+class CredentialsName(Resource, frozen=True):
+    """Where credentials are kept."""
+
+    name: Annotated[
+        str,
+        field_doc(
+            "Name of the TriggerAuthentication.",
+            EMULATED,
+            "the Secret of this name; its keys are those of the parameters: bearerToken, username, password, "
+            "customAuthHeader, customAuthValue",
+        ),
+    ]
+
+
+class MetricCredentials(Resource, frozen=True):
+    """How a metric server is shown who asks."""
+
+    authentication_ref: Annotated[CredentialsName, field_doc("Where the credentials are kept.")]
+    auth_modes: Annotated[str | None, field_doc("`basic`, `bearer` or `custom`, or several with commas.")] = None
+
+
 class ExternalMetric(Resource, frozen=True):
     """A metric from outside the cluster."""
 
     metric: Annotated[ExternalMetricQuery, field_doc("Where it comes from.")]
-    target: Annotated[MetricTarget, field_doc("The value to hold.")]
-    authentication_ref: Annotated[dict[str, Any] | None, field_doc("Credentials of the metric server.")] = None
+    target: Annotated[MetricTarget, field_doc("The value to hold.", RUNS, _SHARE)]
+    authentication_ref: Annotated[MetricCredentials | None, field_doc("Credentials of the metric server.")] = None
 
 
 class PodMetricQuery(Resource, frozen=True):
     """Where a metric of the pods comes from."""
 
-    backend: Annotated[Literal["opentelemetry"] | None, field_doc("Kind of the metric source.")] = None
-    server_address: Annotated[str | None, field_doc("Address of the metric source.")] = None
+    backend: Annotated[
+        Literal["opentelemetry"] | None, field_doc("Kind of the metric source.", EMULATED, _OWN_METRICS)
+    ] = None
+    server_address: Annotated[str | None, field_doc("Address of the metric source.", EMULATED, _OWN_METRICS)] = None
     metric_names: Annotated[list[str] | None, field_doc("Names of the metrics.")] = None
-    query: Annotated[str | None, field_doc("Query to ask.")] = None
+    query: Annotated[
+        str | None, field_doc('Name of a metric, with labels that must match: `name{label="value"}`; it is summed.')
+    ] = None
     operation_over_time: Annotated[str | None, field_doc("`last_one`, `avg`, `max`, `min`, `rate` or `count`.")] = None
 
 
@@ -60,7 +85,7 @@ class PodMetric(Resource, frozen=True):
     """A metric that the pods report."""
 
     metric: Annotated[PodMetricQuery, field_doc("Where it comes from.")]
-    target: Annotated[MetricTarget, field_doc("The value to hold.")]
+    target: Annotated[MetricTarget, field_doc("The value to hold.", RUNS, _SHARE)]
 
 
 class MetricSpec(Resource, frozen=True):

@@ -42,6 +42,12 @@ INFERENCE_SERVICE = (
     Column("LatestReadyRevision", "string", "The latest revision that is ready."),
     _AGE,
 )
+INFERENCE_GRAPH = (
+    _NAME,
+    Column("URL", "string", "URL of the graph."),
+    Column("Ready", "string", "Whether the graph takes requests."),
+    _AGE,
+)
 NAMESPACE = (_NAME, Column("Status", "string", "Phase of the namespace."), _AGE)
 POD = (
     _NAME,
@@ -67,12 +73,34 @@ EVENT = (
     Column("Name", "string", "Name of the event.", "name", 1),
 )
 CONFIG_MAP = (_NAME, Column("Data", "string", "Number of values."), _AGE)
+CONTROLLER_REVISION = (
+    _NAME,
+    Column("Controller", "string", "The object whose history it is part of."),
+    Column("Revision", "string", "Its number."),
+    _AGE,
+)
 SECRET = (
     _NAME,
     Column("Type", "string", "Use of the secret."),
     Column("Data", "string", "Number of values."),
     _AGE,
 )
+SERVICE_ACCOUNT = (_NAME, Column("Secrets", "integer", "Number of secrets."), _AGE)
+STORAGE_CONTAINER = (
+    _NAME,
+    Column("Workload", "string", "What it is for."),
+    Column("Disabled", "string", "Whether it is passed over."),
+    _AGE,
+)
+LOCAL_MODEL_CACHE = (
+    _NAME,
+    Column("Source", "string", "Where the model comes from."),
+    Column("Available", "integer", "Copies that are there."),
+    Column("Total", "integer", "Copies that there are to be."),
+    Column("Message", "string", "Progress, or what went wrong."),
+    _AGE,
+)
+LOCAL_MODEL_NODE_GROUP = (_NAME, Column("Limit", "string", "Sum of the models' sizes."), _AGE)
 
 
 def columns(kind: Kind) -> tuple[Column, ...]:
@@ -180,6 +208,12 @@ def _inference_service(obj: Object, now: datetime) -> list[Cell]:
     ]
 
 
+def _inference_graph(obj: Object, now: datetime) -> list[Cell]:
+    conditions = _objects(_dig(obj, "status", "conditions"))
+    ready: Object = next((item for item in conditions if item.get("type") == "Ready"), {})
+    return [_name(obj), _cell(_dig(obj, "status", "url")), _cell(ready.get("status")), _created(obj, now)]
+
+
 def _namespace(obj: Object, now: datetime) -> list[Cell]:
     return [_name(obj), _cell(_dig(obj, "status", "phase")), _created(obj, now)]
 
@@ -249,11 +283,49 @@ def _secret(obj: Object, now: datetime) -> list[Cell]:
     return [_name(obj), _text(obj.get("type")) or "Opaque", _count(obj.get("data")), _created(obj, now)]
 
 
+def _controller_revision(obj: Object, now: datetime) -> list[Cell]:
+    owner: Object = next(iter(_objects(_dig(obj, "metadata", "ownerReferences"))), {})
+    group = _text(owner.get("apiVersion")).partition("/")[0]
+    controller = f"{_text(owner.get('kind')).lower()}.{group}/{_text(owner.get('name'))}"
+    return [_name(obj), controller, _cell(obj.get("revision")), _created(obj, now)]
+
+
+def _service_account(obj: Object, now: datetime) -> list[Cell]:
+    return [_name(obj), len(_objects(obj.get("secrets"))), _created(obj, now)]
+
+
+def _storage_container(obj: Object, now: datetime) -> list[Cell]:
+    workload = _text(_dig(obj, "spec", "workloadType")) or "initContainer"
+    return [_name(obj), workload, _cell(obj.get("disabled") or False), _created(obj, now)]
+
+
+def _local_model_cache(obj: Object, now: datetime) -> list[Cell]:
+    return [
+        _name(obj),
+        _cell(_dig(obj, "spec", "sourceModelUri")),
+        _cell(_dig(obj, "status", "copies", "available")),
+        _cell(_dig(obj, "status", "copies", "total")),
+        _cell(_dig(obj, "status", "message")),
+        _created(obj, now),
+    ]
+
+
+def _local_model_node_group(obj: Object, now: datetime) -> list[Cell]:
+    return [_name(obj), _cell(_dig(obj, "spec", "storageLimit")), _created(obj, now)]
+
+
 _ROWS: dict[str, Callable[[Object, datetime], list[Cell]]] = {
     "InferenceService": _inference_service,
+    "InferenceGraph": _inference_graph,
     "Namespace": _namespace,
     "Pod": _pod,
     "Event": _event,
     "ConfigMap": _config_map,
+    "ControllerRevision": _controller_revision,
     "Secret": _secret,
+    "ServiceAccount": _service_account,
+    "ClusterStorageContainer": _storage_container,
+    "LocalModelCache": _local_model_cache,
+    "LocalModelNamespaceCache": _local_model_cache,
+    "LocalModelNodeGroup": _local_model_node_group,
 }

@@ -97,3 +97,13 @@ class Secret(Resource, frozen=True):
     immutable: Annotated[bool | None, field_doc("Whether changes are refused.", EMULATED, "kept, not enforced")] = None
     api_version: Annotated[str, field_doc("Version of the schema.", RUNS)] = "v1"
     kind: Annotated[str, field_doc("Kind of the object.", RUNS)] = "Secret"
+
+
+class ControllerRevision(Resource, frozen=True):
+    """An earlier or the present state of a component of a service."""
+
+    metadata: Annotated[ObjectMeta, field_doc("Name, namespace, labels and annotations.")]
+    revision: Annotated[int, field_doc("Its number, counted from 1.", CLUSTER_ONLY, _MADE_HERE)]
+    data: Annotated[dict[str, Any] | None, field_doc("The component's template.", CLUSTER_ONLY, _MADE_HERE)] = None
+    api_version: Annotated[str, field_doc("Version of the schema.", RUNS)] = "apps/v1"
+    kind: Annotated[str, field_doc("Kind of the object.", CLUSTER_ONLY, _MADE_HERE)] = "ControllerRevision"

@@ -34,7 +34,6 @@ RETIRED = {
 }
 """Fields that manifests for older versions of KServe have, and what stands in for them."""
 
-_NO_AUTOSCALING = f"autoscaling is {NOT_RUN}: minReplicas is the fixed number of replicas"
 _REFUSED = f"{NOT_RUN}: a service with one is refused"
 _MOUNT = "in command, args and env the path is replaced by where the artefact lies"
 _NO_CANARY = f"canaries are {NOT_RUN}: the latest spec takes all traffic"
@@ -108,21 +107,16 @@ class ComponentExtension(PodSpec, frozen=True):
         Int32 | None, field_doc("Least number of replicas, 1 if not given; 0 scales to zero.", rule=served.min_replicas)
     ] = None
     max_replicas: Annotated[
-        Int32 | None, field_doc("Greatest number of replicas; 0 is no limit.", CLUSTER_ONLY, _NO_AUTOSCALING)
+        Int32 | None, field_doc("Greatest number of replicas; 0 is no limit.", rule=served.max_replicas)
     ] = None
-    scale_target: Annotated[Int32 | None, field_doc("Target value of scaleMetric.", CLUSTER_ONLY, _NO_AUTOSCALING)] = (
-        None
-    )
+    scale_target: Annotated[Int32 | None, field_doc("Target value of scaleMetric.", RUNS)] = None
     scale_metric: Annotated[
-        Literal["cpu", "memory", "concurrency", "rps"] | None,
-        field_doc("Metric to scale by.", CLUSTER_ONLY, _NO_AUTOSCALING),
+        Literal["cpu", "memory", "concurrency", "rps"] | None, field_doc("Metric to scale by.", RUNS)
     ] = None
     scale_metric_type: Annotated[
-        MetricType | None, field_doc("How scaleTarget is read.", CLUSTER_ONLY, _NO_AUTOSCALING)
+        MetricType | None, field_doc("How scaleTarget is read.", rule=served.scale_metric_type)
     ] = None
-    auto_scaling: Annotated[
-        AutoScaling | None, field_doc("Scaling by several metrics.", CLUSTER_ONLY, _NO_AUTOSCALING)
-    ] = None
+    auto_scaling: Annotated[AutoScaling | None, field_doc("Scaling by several metrics.", RUNS)] = None
     container_concurrency: Annotated[
         Int64 | None,
         field_doc(
@@ -138,7 +132,9 @@ class ComponentExtension(PodSpec, frozen=True):
     )
     batcher: Annotated[Batcher | None, field_doc("Request batching.", rule=served.batcher)] = None
     labels: Annotated[dict[str, str] | None, field_doc("Labels of the replicas.", RUNS)] = None
-    annotations: Annotated[dict[str, str] | None, field_doc("Annotations of the replicas.", RUNS)] = None
+    annotations: Annotated[
+        dict[str, str] | None, field_doc("Annotations of the replicas.", rule=served.component_annotation)
+    ] = None
     deployment_strategy: Annotated[
         dict[str, Any] | None,
         field_doc("How replicas are replaced.", CLUSTER_ONLY, f"{NOT_RUN}: new replicas start before old ones stop"),
@@ -171,8 +167,10 @@ class ModelStorage(Resource, frozen=True):
 
     key: Annotated[str | None, field_doc("Key in the secret `storage-config`.")] = None
     path: Annotated[str | None, field_doc("Path of the model.")] = None
-    schema_path: Annotated[str | None, field_doc("Path of the model's schema.")] = None
-    parameters: Annotated[dict[str, str] | None, field_doc("Parameters that override the secret's.")] = None
+    schema_path: Annotated[
+        str | None, field_doc("Path of the model's schema.", CLUSTER_ONLY, f"schemas of ModelMesh are {NOT_RUN}")
+    ] = None
+    parameters: Annotated[dict[str, str] | None, field_doc("Parameters that override the secret's.", RUNS)] = None
 
 
 class Confidential(Resource, frozen=True):
@@ -190,7 +188,7 @@ class Framework(Container, frozen=True):
     ] = None
     storage: Annotated[
         ModelStorage | None,
-        field_doc("Where the model lies, by a storage secret.", CLUSTER_ONLY, f"{_REFUSED}; use storageUri"),
+        field_doc("Where the model lies, by a storage secret.", RUNS, "credentials from the secret's key"),
     ] = None
     runtime_version: Annotated[
         str | None,
@@ -252,7 +250,7 @@ class Predictor(ComponentExtension, frozen=True):
         field_doc("Name of this variant of the predictor, for canaries.", CLUSTER_ONLY, _NO_CANARY),
     ] = None
     storage_container_name: Annotated[
-        str | None, field_doc("ClusterStorageContainer that fetches the model.", CLUSTER_ONLY, NOT_RUN)
+        str | None, field_doc("ClusterStorageContainer that fetches the model.", RUNS)
     ] = None
     worker_spec: Annotated[
         WorkerSpec | None, field_doc("Further nodes.", CLUSTER_ONLY, f"several nodes per replica are {_REFUSED}")

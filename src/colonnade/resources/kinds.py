@@ -11,8 +11,12 @@ import msgspec
 
 from colonnade.resources import columns, core
 from colonnade.resources.columns import Column
+from colonnade.resources.inferencegraph import InferenceGraph
 from colonnade.resources.inferenceservice import GROUP, InferenceService
+from colonnade.resources.localmodels import LocalModelCache, LocalModelNamespaceCache, LocalModelNodeGroup
 from colonnade.resources.runtime import ClusterServingRuntime, ServingRuntime
+from colonnade.resources.serviceaccount import ServiceAccount
+from colonnade.resources.storagecontainer import ClusterStorageContainer
 
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "delete", "deletecollection", "patch", "update")
@@ -70,6 +74,19 @@ INFERENCE_SERVICE = Kind(
     verbs=_WRITE + _READ,
     columns=columns.INFERENCE_SERVICE,
     struct=InferenceService,
+    subresources=("status",),
+)
+INFERENCE_GRAPH = Kind(
+    group=GROUP,
+    version="v1alpha1",
+    kind="InferenceGraph",
+    plural="inferencegraphs",
+    singular="inferencegraph",
+    short_names=("ig",),
+    namespaced=True,
+    verbs=_WRITE + _READ,
+    columns=columns.INFERENCE_GRAPH,
+    struct=InferenceGraph,
     subresources=("status",),
 )
 NAMESPACE = Kind(
@@ -135,18 +152,104 @@ SECRET = Kind(
     struct=core.Secret,
 )
 
-KINDS: tuple[Kind, ...] = (INFERENCE_SERVICE, NAMESPACE, POD, EVENT, CONFIG_MAP, SECRET)
+CONTROLLER_REVISION = Kind(
+    group="apps",
+    version="v1",
+    kind="ControllerRevision",
+    plural="controllerrevisions",
+    singular="controllerrevision",
+    short_names=(),
+    namespaced=True,
+    verbs=_READ,
+    columns=columns.CONTROLLER_REVISION,
+    struct=core.ControllerRevision,
+)
+
+SERVICE_ACCOUNT = Kind(
+    group="",
+    version="v1",
+    kind="ServiceAccount",
+    plural="serviceaccounts",
+    singular="serviceaccount",
+    short_names=("sa",),
+    namespaced=True,
+    verbs=_WRITE + _READ,
+    columns=columns.SERVICE_ACCOUNT,
+    struct=ServiceAccount,
+)
+STORAGE_CONTAINER = Kind(
+    group=GROUP,
+    version="v1alpha1",
+    kind="ClusterStorageContainer",
+    plural="clusterstoragecontainers",
+    singular="clusterstoragecontainer",
+    short_names=(),
+    namespaced=False,
+    verbs=_WRITE + _READ,
+    columns=columns.STORAGE_CONTAINER,
+    struct=ClusterStorageContainer,
+)
+LOCAL_MODEL_CACHE = Kind(
+    group=GROUP,
+    version="v1alpha1",
+    kind="LocalModelCache",
+    plural="localmodelcaches",
+    singular="localmodelcache",
+    short_names=(),
+    namespaced=False,
+    verbs=_WRITE + _READ,
+    columns=columns.LOCAL_MODEL_CACHE,
+    struct=LocalModelCache,
+    subresources=("status",),
+)
+LOCAL_MODEL_NAMESPACE_CACHE = Kind(
+    group=GROUP,
+    version="v1alpha1",
+    kind="LocalModelNamespaceCache",
+    plural="localmodelnamespacecaches",
+    singular="localmodelnamespacecache",
+    short_names=(),
+    namespaced=True,
+    verbs=_WRITE + _READ,
+    columns=columns.LOCAL_MODEL_CACHE,
+    struct=LocalModelNamespaceCache,
+    subresources=("status",),
+)
+LOCAL_MODEL_NODE_GROUP = Kind(
+    group=GROUP,
+    version="v1alpha1",
+    kind="LocalModelNodeGroup",
+    plural="localmodelnodegroups",
+    singular="localmodelnodegroup",
+    short_names=(),
+    namespaced=False,
+    verbs=_WRITE + _READ,
+    columns=columns.LOCAL_MODEL_NODE_GROUP,
+    struct=LocalModelNodeGroup,
+    subresources=("status",),
+)
+
+KINDS: tuple[Kind, ...] = (
+    INFERENCE_SERVICE,
+    INFERENCE_GRAPH,
+    NAMESPACE,
+    POD,
+    EVENT,
+    CONFIG_MAP,
+    SECRET,
+    CONTROLLER_REVISION,
+    SERVICE_ACCOUNT,
+    STORAGE_CONTAINER,
+    LOCAL_MODEL_CACHE,
+    LOCAL_MODEL_NAMESPACE_CACHE,
+    LOCAL_MODEL_NODE_GROUP,
+)
 """What the API serves."""
 
 NOT_SERVED: dict[str, type[msgspec.Struct] | None] = {
     "ServingRuntime": ServingRuntime,
     "ClusterServingRuntime": ClusterServingRuntime,
-    "InferenceGraph": None,
     "TrainedModel": None,
-    "ClusterStorageContainer": None,
-    "LocalModelCache": None,
-    "LocalModelNamespaceCache": None,
-    "LocalModelNodeGroup": None,
     "LocalModelNode": None,
     "LLMInferenceService": None,
     "LLMInferenceServiceConfig": None,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from colonnade import defaults, flags
+from colonnade.resources import knative
 from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, NOT_RUN, RUNS, UNKNOWN, Resource, Ruling, field_doc
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -48,11 +49,12 @@ DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
 AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
-_NO_AUTOSCALING = f"autoscaling is {NOT_RUN}: minReplicas is the fixed number of replicas"
 _NO_SCRAPING = f"scraping is {NOT_RUN}; each replica answers /metrics"
 _ANNOTATIONS: dict[str, Ruling] = {
     DEPLOYMENT_MODE: Ruling(EMULATED, "recorded; in every mode replicas are local processes"),
-    AUTOSCALER_CLASS: Ruling(CLUSTER_ONLY, _NO_AUTOSCALING),
+    AUTOSCALER_CLASS: Ruling(
+        RUNS, "hpa, keda and none; external leaves minReplicas as the number, since nothing outside scales here"
+    ),
     "serving.kserve.io/enable-tag-routing": Ruling(CLUSTER_ONLY, f"tagged hosts are {NOT_RUN}"),
     "serving.kserve.io/stop": Ruling(RUNS, '"true" stops the replicas and keeps the object'),
     "serving.kserve.io/disable-auto-update": Ruling(EMULATED, "the built-in runtimes do not change under a service"),
@@ -60,9 +62,26 @@ _ANNOTATIONS: dict[str, Ruling] = {
     "serving.kserve.io/enable-metric-aggregation": Ruling(CLUSTER_ONLY, _NO_SCRAPING),
     "prometheus.kserve.io/port": Ruling(CLUSTER_ONLY, _NO_SCRAPING),
     "prometheus.kserve.io/path": Ruling(CLUSTER_ONLY, _NO_SCRAPING),
+    "serving.kserve.io/storageSecretName": Ruling(RUNS, "the secret with the storage credentials"),
+    **{
+        f"serving.kserve.io/s3-{name}": Ruling(RUNS, "of a secret: how its storage is reached")
+        for name in (
+            "endpoint",
+            "usehttps",
+            "region",
+            "verifyssl",
+            "usevirtualbucket",
+            "useaccelerate",
+            "useanoncredential",
+            "cabundle",
+            "cabundle-configmap",
+        )
+    },
     LAST_APPLIED: Ruling(RUNS, "kubectl's own record"),
     defaults.TRUST_CODE: Ruling(RUNS, "consent to load model files that can run code"),
     defaults.DIRECT: Ruling(RUNS, '"true" gives the service a port of its own, past the gateway'),
+    defaults.STEP_TIMEOUT: Ruling(RUNS, "times that calls of a graph's steps may take: `2s, root/rank=500ms`"),
+    defaults.STEP_RETRIES: Ruling(RUNS, "retries of a graph's steps: `1, root/rank=2`"),
     defaults.ANNOTATION_SLOW_START: Ruling(RUNS, "seconds until a replica that joins others gets its full share"),
     defaults.ANNOTATION_EJECT_AFTER: Ruling(RUNS, "failures in a row after which a replica gets no requests"),
     defaults.ANNOTATION_MAX_EJECTED: Ruling(RUNS, "percent of the replicas that may be without requests for that"),
@@ -74,7 +93,6 @@ _CLUSTER_PREFIXES = (
     "serving.kserve.io/",
     "storage.kserve.io/",
     "prometheus.kserve.io/",
-    "autoscaling.knative.dev/",
     "serving.knative.dev/",
     "networking.knative.dev/",
     "networking.kserve.io/",
@@ -97,6 +115,8 @@ def annotation(_: Any, entry: Mapping[str, Any]) -> Ruling:
     if key.startswith("colonnade.dev/"):
         near = difflib.get_close_matches(key, own_annotations(), 1, 0.5)
         return Ruling(UNKNOWN, f"no such annotation{f'; did you mean {near[0]}?' if near else ''}")
+    if key.startswith(knative.PREFIX):
+        return knative.ruling(key)
     if key.startswith(_CLUSTER_PREFIXES):
         return Ruling(CLUSTER_ONLY, NOT_RUN)
     return Ruling(RUNS, "kept")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from colonnade.errors import InvalidInput
+from colonnade.resources import knative
 from colonnade.resources import kserve_texts as texts
 from colonnade.resources.autoscaling import ExternalMetric, MetricSpec, MetricTarget, PodMetric, ResourceMetric
 from colonnade.resources.inferenceservice import ComponentExtension, InferenceService
@@ -20,7 +21,7 @@ from colonnade.resources.strict import Cause
 STANDARD = "Standard"
 KNATIVE = "Knative"
 _OLD_NAMES = {"RawDeployment": STANDARD, "Serverless": KNATIVE}
-_KNATIVE_CLASS = "autoscaling.knative.dev/class"
+_KNATIVE_CLASS = f"{knative.PREFIX}class"
 _CLASSES = ("hpa", "external", "keda", "none")
 
 
@@ -52,8 +53,14 @@ def autoscaler_class(isvc: InferenceService) -> Iterator[Cause]:
         yield f"metadata.annotations[{AUTOSCALER_CLASS}]", f"[{asked}] is not a supported autoscaler class type"
 
 
+def knative_annotations(isvc: InferenceService) -> Iterator[Cause]:
+    """The service's annotations for Knative's autoscaler have values that it takes."""
+    yield from knative.failures("metadata.annotations", annotations_of(isvc))
+
+
 def component(path: str, part: ComponentExtension, isvc: InferenceService) -> Iterator[Cause]:
-    """The scaling fields of a component fit the mode and the class."""
+    """The scaling fields and annotations of a component fit the mode and the class."""
+    yield from knative.failures(f"{path}.annotations", part.annotations or {})
     mode = deployment_mode(isvc)
     if mode == STANDARD:
         chosen = annotations_of(isvc).get(AUTOSCALER_CLASS)
@@ -62,7 +69,7 @@ def component(path: str, part: ComponentExtension, isvc: InferenceService) -> It
         elif chosen == "keda":
             yield from _keda(path, part)
     elif mode == KNATIVE:
-        if annotations_of(isvc).get(_KNATIVE_CLASS) == "hpa.autoscaling.knative.dev":
+        if annotations_of(isvc).get(_KNATIVE_CLASS) == knative.HPA:
             yield from _hpa(path, part)
         else:
             yield from _kpa(path, part)

@@ -22,6 +22,7 @@ _KUBERNETES = {
     "colonnade.resources.core": "io.k8s.api.core.v1",
     "colonnade.resources.podspec": "io.k8s.api.core.v1",
     "colonnade.resources.runtime": "io.kserve.serving.v1alpha1",
+    "colonnade.resources.inferencegraph": "io.kserve.serving.v1alpha1",
 }
 _KSERVE = "io.kserve.serving.v1beta1"
 LIST_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"

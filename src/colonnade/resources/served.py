@@ -6,11 +6,13 @@ the catalogue. Rulings by value are pure functions: the value and the object tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from colonnade import flags
 from colonnade.flags import Effect
+from colonnade.resources import knative
 from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, NOT_RUN, RUNS, UNKNOWN, Ruling
 from colonnade.resources.strict import suggestion
 
@@ -28,7 +30,22 @@ RUNTIMES = (
     *(f"colonnade-{name}" for name in FORMATS),
 )
 IMAGES = ("sklearnserver", "xgbserver", "lgbserver", "predictiveserver", "mlserver")
-SCHEMES = ("file", "http", "https")
+SCHEMES = (
+    "abfs",
+    "abfss",
+    "file",
+    "gs",
+    "hdfs",
+    "hf",
+    "http",
+    "https",
+    "oci",
+    "oci+fetch",
+    "oci+native",
+    "pvc",
+    "s3",
+    "webhdfs",
+)
 LOCAL_SCHEMES = ("", "file")  # "": a plain path
 
 _FORMATS_TEXT = ", ".join(FORMATS)
@@ -42,11 +59,29 @@ def scheme_of(uri: str) -> str:
 
 
 def storage_uri(value: Any, _: Mapping[str, Any]) -> Ruling:
-    """Paths, `file://` and `http(s)://` are fetched; KServe's other schemes are not yet."""
+    """Of KServe's schemes all but one are fetched; those that mean a cluster's own things are stood in for."""
     scheme = scheme_of(value) if isinstance(value, str) else ""
+    if isinstance(value, str) and _FILE_SHARE.match(value):
+        return Ruling(CLUSTER_ONLY, f"Azure file shares are {NOT_RUN}; copy the model to a blob container")
+    if scheme in _STAND_INS:
+        return Ruling(EMULATED, _STAND_INS[scheme])
     if scheme in ("", *SCHEMES):
         return Ruling(RUNS)
-    return Ruling(CLUSTER_ONLY, f"{scheme}:// is {NOT_RUN}; use a path, file://, http:// or https://")
+    return Ruling(CLUSTER_ONLY, f"{scheme}:// is {NOT_RUN}; use a path, s3://, gs://, hf:// or https://")
+
+
+_PULLED = "the image is pulled and its /models unpacked, without a container engine"
+_STAND_INS: Mapping[str, str] = {
+    "pvc": "a folder of this machine stands for the claim: `colonnade up --pvc NAME=DIR`",
+    "oci": _PULLED,
+    "oci+fetch": _PULLED,
+    "oci+native": _PULLED,
+    "abfs": "KServe takes it only as https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH",
+    "abfss": "KServe takes it only as https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH",
+}
+_FILE_SHARE = re.compile(
+    r"https://[^/]+\.(?:file\.core\.windows\.net|z[0-9]{1,2}\.file\.storage\.azure\.net)/", re.IGNORECASE
+)
 
 
 def framework(key: str) -> Ruling | None:
@@ -80,10 +115,32 @@ def protocol_version(value: Any, _: Mapping[str, Any]) -> Ruling:
 
 
 def min_replicas(value: Any, _: Mapping[str, Any]) -> Ruling:
-    """The fixed number of replicas."""
+    """The least number; what zero means depends on who scales."""
     if value == 0:
-        return Ruling(EMULATED, f"scale to zero is {NOT_RUN}: treated as 1")
-    return Ruling(RUNS, "the fixed number of replicas")
+        return Ruling(
+            RUNS, "the last replica goes when nobody asks; by cpu, by memory and with a fixed number, it is 1"
+        )
+    return Ruling(RUNS)
+
+
+def max_replicas(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """The greatest number; where a cluster knows none, the machine does."""
+    if value == 0:
+        return Ruling(EMULATED, "no limit but the machine's: as many as there are cores, and what fits")
+    return Ruling(RUNS)
+
+
+def scale_metric_type(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """KServe reads `scaleTarget` as a utilisation, whatever type is given."""
+    if value == "Utilization":
+        return Ruling(RUNS)
+    return Ruling(EMULATED, "scaleTarget is a percent of the request, as in KServe; autoScaling.metrics takes amounts")
+
+
+def component_annotation(_: Any, entry: Mapping[str, Any]) -> Ruling:
+    """Annotations of a component are those of its pods; those for the autoscaler count as the service's do."""
+    key = str(entry["key"])
+    return knative.ruling(key) if key.startswith(knative.PREFIX) else Ruling(RUNS)
 
 
 def image_name(reference: str) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from colonnade.errors import InvalidInput
-from colonnade.resources import canaries, scaling
+from colonnade.resources import canaries, graph_rules, localmodels, scaling, storagecontainer
 from colonnade.resources import kserve_texts as texts
+from colonnade.resources.inferencegraph import InferenceGraph
 from colonnade.resources.inferenceservice import (
     ComponentExtension,
     Explainer,
@@ -34,7 +35,7 @@ from colonnade.resources.meta import (
 )
 from colonnade.resources.podspec import Container, PodSpec
 from colonnade.resources.quantity import parse as parse_quantity
-from colonnade.resources.served import TRANSFORMER_CONTAINER, scheme_of
+from colonnade.resources.served import SCHEMES, TRANSFORMER_CONTAINER, scheme_of
 from colonnade.resources.shape import brief
 from colonnade.resources.storageuris import storage_uris
 from colonnade.resources.strict import MAX_DEPTH, Cause, invalid, too_deep, type_errors_of
@@ -74,15 +75,27 @@ def _rules(view: Any, kind: Kind, old: Mapping[str, Any] | None) -> Iterator[Cau
     elif isinstance(view, InferenceService):
         if failure := isvc_name_failure(meta.name):
             yield "metadata.name", failure
+    elif isinstance(view, InferenceGraph):
+        if failure := graph_rules.name_failure(meta.name):
+            yield "metadata.name", failure
     elif failure := (label_failure if kind is NAMESPACE else subdomain_failure)(meta.name):
         yield "metadata.name", f"Invalid value: {brief(meta.name)}: {failure}"
     if isinstance(view, InferenceService):
         yield from _inference_service(view, old)
+    elif isinstance(view, storagecontainer.ClusterStorageContainer):
+        yield from storagecontainer.rules(view)
+    elif isinstance(view, localmodels.LocalModelCache):
+        yield from localmodels.cache_rules(view, old)
+    elif isinstance(view, localmodels.LocalModelNodeGroup):
+        yield from localmodels.group_rules(view)
+    elif isinstance(view, InferenceGraph):
+        yield from graph_rules.rules(view)
 
 
 def _inference_service(isvc: InferenceService, old: Mapping[str, Any] | None) -> Iterator[Cause]:
     predictor = isvc.spec.predictor
     yield from scaling.autoscaler_class(isvc)
+    yield from scaling.knative_annotations(isvc)
     yield from _blocked_variables(isvc)
     yield from _workers(isvc)
     yield from _collocated_transformer(predictor)
@@ -170,7 +183,7 @@ def _collocated_transformer(predictor: Predictor) -> Iterator[Cause]:
 
 
 def _storage_uri(path: str, uri: str | None) -> Iterator[Cause]:
-    if uri and (scheme := scheme_of(uri)) and scheme not in texts.SCHEMES:
+    if uri and (scheme := scheme_of(uri)) and scheme not in texts.SCHEMES and scheme not in SCHEMES:
         yield path, texts.unsupported_uri(uri)
 
 

@@ -7,7 +7,7 @@ string of their state when they are restored; `scipy._lib._bunch` and `numpy.tes
 
 * classes pass by what they are (an array, a sparse matrix, a class that scikit-learn itself defines) and where they
   are defined, not by where they can be imported from;
-* functions pass only by name, from the short lists below; ufuncs pass as values;
+* functions pass only by name, from the short lists in `security.pickle_names`; ufuncs pass as values;
 * a dotted name (`os.system` under protocol 4) never passes;
 * a few helpers whose own code would call or import what the pickle hands them are replaced by strict ones.
 
@@ -28,6 +28,9 @@ from typing import Any
 
 import numpy as np
 
+from colonnade.security import pickle_names
+from colonnade.security.pickle_names import DENIED_PARTS, within
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:
@@ -39,64 +42,6 @@ class Granted:
 
 class Refused(Exception):
     """The pickle names a global that is not on the list."""
-
-
-# Modules whose classes are not data: they start processes, open files, fetch, or run text. Parts of a module path.
-_DENIED_PARTS = frozenset(
-    {"tests", "conftest", "datasets", "externals", "callback", "discovery", "parallel", "experimental"}
-    | {"_testing", "_mocking", "_build_utils", "__check_build", "_repr_html", "_array_api", "fixes", "validation"}
-)
-
-_BUILTINS = (
-    *("set", "frozenset", "slice", "range", "complex", "bytearray", "list", "dict", "tuple"),
-    *("int", "float", "str", "bool", "bytes", "object"),
-)
-
-_COLLECTIONS = ("OrderedDict", "defaultdict", "deque", "Counter")
-
-_SCIPY_CLASSES = {
-    "scipy.interpolate._bsplines": {"BSpline"},
-    "scipy.interpolate._interpolate": {"PPoly", "interp1d"},
-    "scipy.spatial._ckdtree": {"cKDTree"},
-    "scipy.spatial._kdtree": {"KDTree"},
-}
-
-# Functions that estimators hold as parameters. All compute numbers from arrays; none takes a callable or a path to run.
-_SKLEARN_VALUES = {
-    "sklearn.cluster._kmeans": {"_kmeans_single_lloyd", "_kmeans_single_elkan"},  # BisectingKMeans holds one
-    "sklearn.feature_selection._univariate_selection": {
-        "f_classif",
-        "f_regression",
-        "f_oneway",
-        "chi2",
-        "r_regression",
-    },
-    "sklearn.feature_selection._mutual_info": {"mutual_info_classif", "mutual_info_regression"},
-    "sklearn.feature_extraction.text": {"strip_accents_unicode", "strip_accents_ascii", "strip_tags"},
-    "sklearn.metrics._classification": {
-        *("accuracy_score", "balanced_accuracy_score", "f1_score", "fbeta_score", "log_loss", "matthews_corrcoef"),
-        *("precision_score", "recall_score", "jaccard_score", "brier_score_loss", "cohen_kappa_score"),
-    },
-    "sklearn.metrics._ranking": {"roc_auc_score", "average_precision_score", "top_k_accuracy_score"},
-    "sklearn.metrics._regression": {
-        *("r2_score", "mean_squared_error", "root_mean_squared_error", "mean_absolute_error", "max_error"),
-        *("mean_squared_log_error", "median_absolute_error", "mean_absolute_percentage_error"),
-        *("explained_variance_score", "mean_pinball_loss", "mean_poisson_deviance", "mean_gamma_deviance"),
-    },
-    "sklearn.metrics.pairwise": {
-        *(
-            "linear_kernel",
-            "polynomial_kernel",
-            "rbf_kernel",
-            "laplacian_kernel",
-            "sigmoid_kernel",
-            "cosine_similarity",
-        ),
-        *("chi2_kernel", "additive_chi2_kernel", "euclidean_distances", "manhattan_distances", "cosine_distances"),
-    },
-}
-
-_SKLEARN_SUFFIXES_OF_NEW = ("_dist_metrics", "_kd_tree", "_ball_tree")  # modules with Cython's `newObj(cls)`
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
@@ -125,9 +70,9 @@ def _generator(kind: Any = "MT19937", ignored: object = None) -> np.random.Gener
 
 
 _FIXED: dict[tuple[str, str], Any] = {
-    **{("builtins", name): getattr(builtins, name) for name in _BUILTINS},
-    **{("collections", name): getattr(collections, name) for name in _COLLECTIONS},
-    **{("datetime", name): getattr(datetime, name) for name in ("date", "datetime", "time", "timedelta")},
+    **{("builtins", name): getattr(builtins, name) for name in pickle_names.BUILTINS},
+    **{("collections", name): getattr(collections, name) for name in pickle_names.COLLECTIONS},
+    **{("datetime", name): getattr(datetime, name) for name in pickle_names.DATETIME},
     ("copyreg", "_reconstructor"): copyreg._reconstructor,  # type: ignore[attr-defined]
     ("_codecs", "encode"): _latin1,
     ("numpy", "memmap"): np.ndarray,  # an array that was mapped when it was saved; the class itself opens files
@@ -136,31 +81,10 @@ _FIXED: dict[tuple[str, str], Any] = {
     ("numpy.random._pickle", "__bit_generator_ctor"): _bit_generator,
 }
 
-_NUMPY_MODULES = (
-    "numpy.core",
-    "numpy._core",
-    "numpy.random",
-    "numpy.ma",
-    "numpy.matrixlib",
-    "numpy.dtypes",
-    "numpy.rec",
-)
-_NUMPY_RECONSTRUCTORS = frozenset(
-    {
-        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-        ("numpy.ma.core", "_mareconstruct"),
-        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
-    }
-)
 _NUMPY_BASES: tuple[type, ...] = (
     *(np.ndarray, np.generic, np.dtype),
     *(np.random.Generator, np.random.RandomState, np.random.BitGenerator, np.random.SeedSequence),
 )
-
-
-def _within(module: str, roots: tuple[str, ...]) -> bool:
-    return any(module == root or module.startswith(f"{root}.") for root in roots)
 
 
 def _attribute(module: str, name: str) -> Any:
@@ -169,27 +93,27 @@ def _attribute(module: str, name: str) -> Any:
 
 
 def _numpy(module: str, name: str) -> Granted | None:
-    if module != "numpy" and not _within(module, _NUMPY_MODULES):
+    if module != "numpy" and not within(module, pickle_names.NUMPY_MODULES):
         return None
     found = _attribute(module, name)
     if isinstance(found, np.ufunc):
         return Granted(found, constructs=False)
     if isinstance(found, type) and issubclass(found, _NUMPY_BASES) and not issubclass(found, np.memmap):
         return Granted(found, constructs=True)
-    if (module, name) in _NUMPY_RECONSTRUCTORS:
+    if (module, name) in pickle_names.NUMPY_RECONSTRUCTORS:
         return Granted(found, constructs=True)
     return None
 
 
 def _scipy(module: str, name: str) -> Granted | None:
-    if (module, name) == ("scipy._lib.array_api_compat.numpy._aliases", "asarray"):  # BSpline holds it
+    if (module, name) == pickle_names.SCIPY_ASARRAY:
         return Granted(_attribute(module, name), constructs=False)
-    if _within(module, ("scipy.special",)):
+    if within(module, ("scipy.special",)):
         found = _attribute(module, name)
         return Granted(found, constructs=False) if isinstance(found, np.ufunc) else None
-    if name in _SCIPY_CLASSES.get(module, ()):
+    if name in pickle_names.SCIPY_CLASSES.get(module, ()):
         return Granted(_attribute(module, name), constructs=True)
-    if _within(module, ("scipy.sparse",)) and not _DENIED_PARTS.intersection(module.split(".")):
+    if within(module, ("scipy.sparse",)) and not DENIED_PARTS.intersection(module.split(".")):
         found = _attribute(module, name)
         sparse = importlib.import_module("scipy.sparse")
         if isinstance(found, type) and issubclass(found, (sparse.spmatrix, sparse.sparray)):
@@ -198,18 +122,18 @@ def _scipy(module: str, name: str) -> Granted | None:
 
 
 def _sklearn(module: str, name: str) -> Granted | None:
-    if _DENIED_PARTS.intersection(module.split(".")):
+    if DENIED_PARTS.intersection(module.split(".")):
         return None
-    if name in _SKLEARN_VALUES.get(module, ()):
+    if name in pickle_names.SKLEARN_VALUES.get(module, ()):
         return Granted(_attribute(module, name), constructs=False)
     found = _attribute(module, name)
     if isinstance(found, type):
         home = found.__module__
-        defined_here = _within(home, ("sklearn",)) and not _DENIED_PARTS.intersection(home.split("."))
+        defined_here = within(home, ("sklearn",)) and not DENIED_PARTS.intersection(home.split("."))
         return Granted(found, constructs=True) if defined_here else None
     compiled = type(found).__name__ in ("builtin_function_or_method", "cython_function_or_method")
     restores = name.startswith("__pyx_unpickle_") or (
-        name == "newObj" and module.rpartition(".")[2].startswith(_SKLEARN_SUFFIXES_OF_NEW)
+        name == "newObj" and module.rpartition(".")[2].startswith(pickle_names.SKLEARN_SUFFIXES_OF_NEW)
     )
     return Granted(found, constructs=True) if compiled and restores else None
 

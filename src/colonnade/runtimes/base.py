@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from colonnade.model.contract import Model
 
 
-GOLDEN = "golden.json"  # lies beside a model, and is none: see `compile.golden`
+GOLDEN = "golden.json"  # lies beside a model, and is none: see `runtimes.golden`
 
 
 @dataclass(frozen=True, slots=True)

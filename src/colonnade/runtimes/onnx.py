@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,15 +17,13 @@ from typing import Any
 import numpy as np
 
 from colonnade import defaults
-from colonnade.errors import InferenceError, InvalidInput, LoadFailed
+from colonnade.errors import InferenceError, LoadFailed
 from colonnade.model.contract import Model
-from colonnade.runtimes import tables
+from colonnade.runtimes import graphs, tables
 from colonnade.runtimes.base import LoadOptions, framework, model_file, threads
 from colonnade.wire.tensors import (
-    DTYPES,
     InferRequest,
     InferResponse,
-    RequestedOutput,
     Tensor,
     TensorSpec,
     datatype_of,
@@ -49,8 +46,6 @@ _DATATYPES = {
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
 }
-_EXAMPLES = 4  # rows
-_LARGE = 1 << 18  # elements of one row that is too large to try out
 _ZIPMAP = re.compile(r"^seq\(map\((?:int64|string),(tensor\((?:float|double)\))\)\)$")
 
 
@@ -66,7 +61,7 @@ class OnnxModel(Model):
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._output_names = [output.name for output in outputs]
-        if all(spec.shape[:1] == (-1,) for spec in (*inputs, *outputs)):
+        if graphs.rows_are_free((*inputs, *outputs)):
             self.max_batch_size = defaults.MAX_BATCH_SIZE
         self._takes_text = any(spec.datatype == "BYTES" for spec in inputs)
 
@@ -77,7 +72,7 @@ class OnnxModel(Model):
             InvalidInput: an unknown output is asked for, or a text is not UTF-8.
             InferenceError: the graph refuses the tensors, or gives what the protocol cannot carry.
         """
-        wanted = self._wanted(request.outputs) if request.outputs else self._output_names
+        wanted = graphs.wanted(request.outputs, self._output_names) if request.outputs else self._output_names
         if self._takes_text:
             feeds = {tensor.name: tables.texts(tensor.data) for tensor in request.inputs}
         else:
@@ -93,30 +88,7 @@ class OnnxModel(Model):
 
     def example(self) -> InferRequest | None:
         """Rows of small numbers, if all sizes behind the first are fixed, and not of thousands."""
-        if not self.inputs or any(
-            spec.datatype == "BYTES" or not spec.shape or -1 in spec.shape[1:] or math.prod(spec.shape[1:]) > _LARGE
-            for spec in self.inputs
-        ):
-            return None
-        count = max(_EXAMPLES if spec.shape[0] == -1 else spec.shape[0] for spec in self.inputs)
-        return InferRequest(self.name, [_filled(spec, count) for spec in self.inputs])
-
-    def _wanted(self, outputs: Sequence[RequestedOutput]) -> list[str]:
-        names = [output.name for output in outputs]
-        for name in names:
-            if name not in self._output_names:
-                raise InvalidInput(f"the model has no output {name!r}; its outputs are {', '.join(self._output_names)}")
-        return names
-
-
-def _filled(spec: TensorSpec, count: int) -> Tensor:
-    """A tensor with `count` different rows; whole numbers may be indices, of which 0 and 1 are the safest."""
-    shape = (count, *spec.shape[1:])
-    dtype = DTYPES[spec.datatype]
-    if dtype.kind == "f":
-        return Tensor(spec.name, spec.datatype, shape, np.random.default_rng(0).standard_normal(shape).astype(dtype))
-    rows = np.arange(count).reshape(count, *[1] * (len(shape) - 1)) % 2
-    return Tensor(spec.name, spec.datatype, shape, np.broadcast_to(rows, shape).astype(dtype))
+        return graphs.example(self.name, self.inputs)
 
 
 def _tensor(name: str, result: Any) -> Tensor:

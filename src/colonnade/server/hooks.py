@@ -15,7 +15,8 @@ from functools import partial, wraps
 from time import perf_counter
 from typing import Any, cast
 
-from colonnade.errors import InvalidInput, NotImplementedByModel
+from colonnade.errors import Error, InvalidInput, NotImplementedByModel
+from colonnade.model import foreign
 from colonnade.model.contract import Model
 from colonnade.wire.tensors import InferRequest
 
@@ -65,8 +66,11 @@ def _timed(
             start = perf_counter()
             try:
                 result = await function(*args, **kwargs)
-            except NotImplementedError as error:
-                raise refusal(error) from error
+            except Exception as error:
+                said = _meant(error, refusal)
+                if said is None:
+                    raise
+                raise said from error
             samples.append((observe, perf_counter() - start))
             return result
 
@@ -77,8 +81,11 @@ def _timed(
         start = perf_counter()
         try:
             result = function(*args, **kwargs)
-        except NotImplementedError as error:
-            raise refusal(error) from error
+        except Exception as error:
+            said = _meant(error, refusal)
+            if said is None:
+                raise
+            raise said from error
         samples.append((observe, perf_counter() - start))
         return result
 
@@ -93,9 +100,19 @@ async def _timed_parts(
         try:
             async for part in parts:
                 yield part
-        except NotImplementedError as error:
-            raise refusal(error) from error
+        except Exception as error:
+            said = _meant(error, refusal)
+            if said is None:
+                raise
+            raise said from error
     samples.append((observe, perf_counter() - start))
+
+
+def _meant(error: Exception, refusal: Refusal) -> Error | None:
+    """What a hook's error says to the caller in words of the product, if it is not of the product's family itself."""
+    if isinstance(error, NotImplementedError):
+        return refusal(error)
+    return foreign.failure(error)
 
 
 def _unimplemented(otherwise: str, function: Callable[..., Any], error: NotImplementedError) -> NotImplementedByModel:

@@ -75,6 +75,7 @@ class IsolatedModel(Model):
         described = self._await_loaded()
         self.version, self.platform = described.version, described.platform
         self.inputs, self.outputs = described.inputs, described.outputs
+        self.lenient = described.lenient
         self.max_batch_size = described.max_batch_size
         self.preferred_batch_sizes = described.preferred_batch_sizes
         self.pad_batches = described.pad_batches

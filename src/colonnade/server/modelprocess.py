@@ -54,6 +54,7 @@ class Description(msgspec.Struct):
     platform: str
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
+    lenient: bool
     max_batch_size: int
     preferred_batch_sizes: list[int]
     pad_batches: bool
@@ -181,6 +182,7 @@ def _described(model: Model, signatures: dict[str, Signature], bound: BoundModel
         platform=model.platform,
         inputs=list(model.inputs),
         outputs=list(model.outputs),
+        lenient=model.lenient,
         max_batch_size=model.max_batch_size,
         preferred_batch_sizes=list(model.preferred_batch_sizes),
         pad_batches=model.pad_batches,

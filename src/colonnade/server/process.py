@@ -24,6 +24,7 @@ from colonnade.net import HttpServer, Limits, http2, mux
 from colonnade.net.address import bound_socket
 from colonnade.net.server import Dialect
 from colonnade.observe import memory
+from colonnade.runtimes import golden
 from colonnade.server.arguments import Arguments
 from colonnade.server.compiling import Compiling
 from colonnade.server.isolated import ProcessFailure
@@ -69,7 +70,7 @@ async def run(arguments: Arguments, loader: Loader, compiling: Compiling | None 
     stopping = _stop_on_signal()
     if arguments.ignored:
         logger.info("has no effect here: %s", ", ".join(arguments.ignored))
-    repository.add(arguments.model_name, loader)
+    repository.add(arguments.model_name, loader, golden.beside(arguments.model_dir))
     try:
         await _listen(http, arguments)
     except OSError as error:

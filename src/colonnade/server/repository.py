@@ -13,12 +13,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from colonnade.errors import ModelNotFound, ModelNotReady, NotFound, Unavailable
 from colonnade.model.contract import Model
 from colonnade.observe import memory
+from colonnade.runtimes.golden import read
 from colonnade.server.execution import Execution, Policy
+from colonnade.server.golden import check
 from colonnade.server.hooks import Observe
 from colonnade.server.lane import Lane
 from colonnade.server.response_cache import CachedStart, ResponseCache
@@ -48,6 +51,7 @@ class Hosted:
     Attributes:
         name: the name that requests use.
         loader: makes a loaded model.
+        golden: the file of requests that the model must answer as it says, before it is ready; it need not exist.
         state: what is going on.
         reason: why it is not ready, in words fit for a client.
         execution: the loaded model with what runs it; None while there is none.
@@ -56,6 +60,7 @@ class Hosted:
 
     name: str
     loader: Loader
+    golden: Path | None = None
     state: State = State.UNAVAILABLE
     reason: str = "not loaded"
     execution: Execution | None = None
@@ -112,9 +117,9 @@ class Repository:
         """Whether every model answers and the process is not ending."""
         return not self.draining and bool(self.hosted) and all(hosted.ready for hosted in self.hosted.values())
 
-    def add(self, name: str, loader: Loader) -> Hosted:
-        """Hosts a name; the model is not loaded yet."""
-        hosted = self.hosted[name] = Hosted(name, loader)
+    def add(self, name: str, loader: Loader, golden_file: Path | None = None) -> Hosted:
+        """Hosts a name; the model is not loaded yet. `golden_file`: see `runtimes.golden`."""
+        hosted = self.hosted[name] = Hosted(name, loader, golden_file)
         if self._policy.response_cache:
             hosted.cache = ResponseCache(self._policy.response_cache, self._policy.response_cache_ttl)
         self._changed()
@@ -169,6 +174,8 @@ class Repository:
                     copies.append((await lane.run(hosted.loader, limited=False), lane))
                 execution = Execution(copies, self._policy, partial(self._observers, hosted.name))
                 await execution.warm_up(BUDGET)
+                if hosted.golden is not None:
+                    await check(read(hosted.golden), execution, hosted.name)
             except Exception as error:
                 await _discard(copies)
                 for lane in lanes:

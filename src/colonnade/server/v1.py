@@ -12,17 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from colonnade.model.binding import Operation
-from colonnade.server import answers, cloudevents
+from colonnade.server import answers, cloudevents, v1answers
 from colonnade.server.call import Body, HttpCall
 from colonnade.server.execution import Ticket
 from colonnade.server.identity import new_id
 from colonnade.wire import v1 as codec
-from colonnade.wire import v2
-from colonnade.wire.tensors import InferRequest, InferResponse
 
-_JSON = b"application/json"
-_TEXT = b"text/plain; charset=utf-8"
-_BYTES = b"application/octet-stream"
 _STREAM = b"text/event-stream"
 
 # Bodies of these types are JSON whatever else they could be: `curl -d` sends the form type, others send none.
@@ -55,11 +50,11 @@ class V1Call(HttpCall):
         return self.execution.predict
 
     def write(self, result: Any) -> None:
-        parts = _parts(result)
+        parts = v1answers.parts_of(result)
         if parts is not None:
             self.ticket = self.execution.own(self._stream(parts))
             return
-        body, content_type = encode(result)
+        body, content_type = v1answers.encode(result)
         if self._event is None:
             self.answer([body], content_type)
             return
@@ -74,7 +69,7 @@ class V1Call(HttpCall):
             async for part in parts:
                 if not exchange.started:
                     exchange.start(200, answers.identified(exchange, ()), _STREAM)
-                exchange.write(encode_part(part))
+                exchange.write(v1answers.encode_part(part))
                 await exchange.drain()
             if not exchange.started:
                 exchange.start(200, answers.identified(exchange, ()), _STREAM)
@@ -97,33 +92,6 @@ class V1ExplainCall(V1Call):
     def operation(self) -> Operation:
         """What the path asks for."""
         return self.execution.explain
-
-
-def encode(result: Any) -> tuple[bytes, bytes]:
-    """Body and content type of a whole answer."""
-    if isinstance(result, InferResponse):
-        return bytes(v2.encode(result, InferRequest(result.model_name, []))[1][0]), _JSON
-    if isinstance(result, bytes):
-        return result, _BYTES
-    if isinstance(result, str):
-        return result.encode(errors="replace"), _TEXT
-    return codec.encode(result), _JSON
-
-
-def encode_part(part: Any) -> bytes:
-    """One part of a stream: bytes and text as they are, anything else as a server-sent event with JSON data."""
-    if isinstance(part, (bytes, bytearray, memoryview)):
-        return bytes(part)
-    if isinstance(part, str):
-        return part.encode(errors="replace")
-    return b"data: %b\n\n" % codec.encode(part)
-
-
-def _parts(result: Any) -> AsyncIterator[Any] | None:
-    """The parts of a streamed answer, which a model returns alone and its binding puts under a V1 key."""
-    if isinstance(result, dict) and len(result) == 1:
-        result = next(iter(result.values()))
-    return result if isinstance(result, AsyncIterator) else None
 
 
 def _is_json(content_type: bytes) -> bool:

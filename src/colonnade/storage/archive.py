@@ -13,7 +13,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -22,6 +22,9 @@ from colonnade.errors import LoadFailed
 from colonnade.storage.limits import Limits
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
+
+Rename = Callable[[str], str | None]
+"""Maps a member's name to the one that it gets, or to None to pass it over."""
 
 _BLOCK = 1 << 20
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
@@ -103,9 +106,14 @@ def _link(source: str, folder: Path, place: Path, name: str, target: str) -> Non
     place.symlink_to(target)
 
 
-def _unpack_tar(path: Path, folder: Path, source: str, budget: _Budget) -> None:
+def _unpack_tar(path: Path, folder: Path, source: str, budget: _Budget, rename: Rename | None) -> None:
     with tarfile.open(path, "r:*") as tar:
         for member in tar:
+            if rename is not None:
+                name, original_name = rename(member.name), rename(member.linkname) if member.islnk() else ""
+                if name is None:
+                    continue
+                member.name, member.linkname = name, original_name or member.linkname
             budget.member()
             place = _place(source, folder, member.name)
             if place is None:
@@ -155,7 +163,7 @@ def _links(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in (*folders, *files) if Path(parent, name).is_symlink())
 
 
-def _require_links_inside(folder: Path, source: str) -> None:
+def require_links_inside(folder: Path, source: str) -> None:
     """Links that are each harmless may lead out together; the file system's own answer is asked at the end."""
     root = folder.resolve()
     for link in _links(folder):
@@ -167,7 +175,7 @@ def _require_links_inside(folder: Path, source: str) -> None:
             raise LoadFailed(f"{source} holds the link {link.name!r}, which leaves its folder; refused")
 
 
-def unpack(path: Path, folder: Path, source: str, limits: Limits) -> None:
+def unpack(path: Path, folder: Path, source: str, limits: Limits, rename: Rename | None = None) -> None:
     """Unpack the archive at `path` into the existing empty `folder`.
 
     The caller removes the folder when this raises; a folder is used only after this returned.
@@ -177,6 +185,7 @@ def unpack(path: Path, folder: Path, source: str, limits: Limits) -> None:
         folder: an absolute path.
         source: how messages name the archive.
         limits: see `Limits`.
+        rename: of a tar file's members only some are wanted, or under other names.
 
     Raises:
         LoadFailed: the archive is damaged, passes a limit, or holds what must not be unpacked; nothing lies outside
@@ -187,9 +196,9 @@ def unpack(path: Path, folder: Path, source: str, limits: Limits) -> None:
         if zipfile.is_zipfile(path):
             _unpack_zip(path, folder, source, budget)
         else:
-            _unpack_tar(path, folder, source, budget)
+            _unpack_tar(path, folder, source, budget, rename)
     except _DAMAGED as error:
         raise LoadFailed(f"{source} is damaged or no tar or zip file: {error}; make the archive again") from error
     except OSError as error:
         raise LoadFailed(f"{source} cannot be unpacked: {error.strerror or error}") from error
-    _require_links_inside(folder, source)
+    require_links_inside(folder, source)

@@ -5,6 +5,7 @@ The text of the refusal is the one that admission gives (`resources.kserve_texts
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +35,18 @@ def redacted(uri: str) -> str:
     except ValueError:
         return f"{scheme_of(uri)}://..."
     return f"{uri.partition('://')[0]}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def bucket_and_path(uri: str) -> tuple[str, str]:
+    """The bucket that a URI names, and what stands after it, as it stands: nothing in it is decoded.
+
+    Raises:
+        InvalidInput: it names no bucket.
+    """
+    bucket, _, path = uri.partition("://")[2].partition("/")
+    if not re.fullmatch(r"[\w.-]+", bucket):
+        raise InvalidInput(f"storageUri {redacted(uri)} names no bucket; write {scheme_of(uri)}://BUCKET/PATH")
+    return bucket, path.lstrip("/")
 
 
 def local_path(uri: str) -> Path:

@@ -11,8 +11,10 @@ from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
 from colonnade.errors import LoadFailed
+from colonnade.runtimes import golden
 from colonnade.runtimes.base import LoadOptions, model_file
-from colonnade.runtimes.compile import golden, job
+from colonnade.runtimes.compile import job
+from colonnade.runtimes.compile.golden import examples
 from colonnade.runtimes.compile.report import Coverage, Report, refusal
 from colonnade.runtimes.compile.store import Store, key, versions
 
@@ -114,14 +116,23 @@ def test_a_child_process_keeps_why_it_could_not(store: Store, tmp_path: Path) ->
 
 def test_golden_rows_are_read_from_beside_the_model(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"learner": {}}')
-    path = golden.beside(tmp_path / "model.json")
-    assert golden.read(path) == []
+    model = tmp_path / "model.json"
+    assert examples(model) == []
     tensor = '{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}'
-    path.write_text(f'[{{"inputs": [{tensor}], "outputs": [{tensor}]}}, {{"inputs": [{tensor}]}}]')
-    first, second = golden.read(path)
+    flat = '{"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}'
+    entries = (
+        f'{{"inputs": [{tensor}], "outputs": [{tensor}]}}',
+        f'{{"inputs": [{tensor}]}}',
+        f'{{"request": {{"inputs": [{tensor}]}}, "response": {{"outputs": [{tensor}]}}, "rtol": 0.1}}',
+        f'{{"inputs": [{flat}]}}, {{"request": {{"instances": [[1, 2]]}}}}',
+        f'{{"request": {{"inputs": [{tensor}]}}, "error": 400}}',
+    )
+    golden.beside(model).write_text(f"[{','.join(entries)}]")
+    first, second, loose = examples(model)
     assert first.rows.tolist() == [[1, 2]]
     assert first.answers is not None
     assert second.answers is None
+    assert loose.answers is None, "only the replica knows how near is near enough"
     assert model_file(tmp_path, (".json",)).name == "model.json"
 
 
@@ -129,16 +140,11 @@ def test_golden_rows_are_read_from_beside_the_model(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{}", "is no list of objects"),
-        ('[{"inputs": []}]', "entry 0: "),
-        (
-            '[{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}]}]',
-            "one input tensor of shape",
-        ),
+        ("[{}]", "entry 0: give a request"),
         ('[{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1]}]}]', "entry 0: "),
     ],
 )
 def test_golden_rows_that_cannot_be_read_name_the_entry(text: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / golden.GOLDEN
-    path.write_text(text)
+    (tmp_path / golden.GOLDEN).write_text(text)
     with pytest.raises(LoadFailed, match=message):
-        golden.read(path)
+        examples(tmp_path)

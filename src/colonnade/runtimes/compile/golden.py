@@ -1,79 +1,57 @@
-"""`golden.json` beside a model: inputs, and what the model is known to answer.
+"""Rows of a user's own from `golden.json`, which know what generated ones do not: what real data look like.
 
-```json
-[{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}],
-  "outputs": [{"name": "output-0", "datatype": "INT64", "shape": [1], "data": [0]}]}]
-```
-
-Each entry has the tensors of a V2 request and of its answer; `outputs` may be left out, then the original's own answer
-counts. Generated rows do not know what a user's data look like, so a file of real ones makes a better check.
+The file and its forms are described in `runtimes.golden`. A graph is held against rows of numbers, so only cases of V2
+with one input of shape (rows, features) count here, and what else is in the file is for the replica.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from colonnade import defaults
 from colonnade.errors import Error, LoadFailed
-from colonnade.runtimes.base import GOLDEN
+from colonnade.runtimes import golden
 from colonnade.wire import v2
-
-_ABSENT = msgspec.Raw(b"")
 
 
 class Example(NamedTuple):
-    """Rows of one datatype, shape (rows, features), and what they are answered with, if that is said."""
+    """Rows of one datatype, shape (rows, features), and what they are answered with, if that is said.
+
+    Answers that come with a tolerance of their own are left to the replica.
+    """
 
     rows: np.ndarray
     answers: np.ndarray | None
 
 
-class _Entry(msgspec.Struct):
-    inputs: msgspec.Raw
-    outputs: msgspec.Raw = _ABSENT
-
-
-def beside(path: Path) -> Path:
-    """Where the file of a model lies that is a file or a folder."""
-    return (path if path.is_dir() else path.parent) / GOLDEN
-
-
-def read(path: Path) -> list[Example]:
-    """The examples of a file; none if it does not exist.
+def examples(path: Path) -> list[Example]:
+    """The examples beside a model that is a file or a folder.
 
     Raises:
-        LoadFailed: it is not what this module describes; names the entry.
+        LoadFailed: the file is not of its form; names the entry.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    try:
-        entries = msgspec.json.decode(content, type=list[_Entry])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise LoadFailed(
-            f"{path} is no list of objects with inputs and outputs: {error}; see the documentation"
-        ) from None
-    return [_example(path, number, entry) for number, entry in enumerate(entries)]
+    file = golden.beside(path)
+    found = (_example(file, case) for case in golden.read(file) if case.v2 and case.error is None)
+    return [example for example in found if example is not None]
 
 
-def _example(path: Path, number: int, entry: _Entry) -> Example:
+def _example(file: Path, case: golden.Case) -> Example | None:
     try:
-        rows = _tensor(entry.inputs)
-        answers = None if entry.outputs == _ABSENT else _tensor(entry.outputs)
+        rows = _tensor(msgspec.json.decode(case.request)["inputs"])
+        said = None if case.response is None else _tensor(case.response["outputs"])
     except Error as error:
-        raise LoadFailed(f"{path}, entry {number}: {error.message}") from None
-    if rows is None or rows.ndim != 2:
-        raise LoadFailed(f"{path}, entry {number}: give one input tensor of shape [rows, features]")
-    if entry.outputs != _ABSENT and answers is None:
-        raise LoadFailed(f"{path}, entry {number}: give the one output tensor of the model, or leave outputs out")
-    return Example(rows, answers)
+        raise LoadFailed(f"{file}, entry {case.number}: {error.message}") from None
+    if rows is None or rows.ndim != 2 or (case.response is not None and said is None):
+        return None
+    exact = (case.rtol, case.atol) == (defaults.GOLDEN_RTOL, defaults.GOLDEN_ATOL)
+    return Example(rows, said if exact else None)
 
 
-def _tensor(tensors: msgspec.Raw) -> np.ndarray | None:
+def _tensor(tensors: Any) -> np.ndarray | None:
     """The data of a list of exactly one V2 tensor."""
-    request = v2.decode(b'{"inputs":' + bytes(tensors) + b"}", None, "golden", "1")
+    request = v2.decode(msgspec.json.encode({"inputs": tensors}), None, "golden", "1")
     return request.inputs[0].data if len(request.inputs) == 1 else None

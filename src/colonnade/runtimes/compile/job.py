@@ -69,7 +69,7 @@ def run(job: Job) -> None:
             env = dict(os.environ)
             path = Path(job.file)
             model = catalogue.runtime(job.runtime).load("model", path, LoadOptions(job.trust_code, env))
-            report, graphs = examine(model, golden.read(golden.beside(path)), threads(env))
+            report, graphs = examine(model, golden.examples(path), threads(env))
         except Error as error:
             report = refusal(error.message)
         seconds = round(time.monotonic() - began, 1)

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import msgspec
 
 from colonnade.errors import LoadFailed
+from colonnade.runtimes import golden
 from colonnade.runtimes.base import LoadOptions, threads
-from colonnade.runtimes.compile import golden
 from colonnade.runtimes.compile.report import VERSION, Report
 from colonnade.security import files
 

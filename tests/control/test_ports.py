@@ -1,4 +1,4 @@
-"""Ports of services that are reached without the gateway."""
+"""Ports on which something of one service is reached without the ingress."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import socket
 import pytest
 
 from colonnade import defaults
-from colonnade.control import direct
-from colonnade.control.direct import DirectPorts
+from colonnade.control import ports as naming
+from colonnade.control.ports import DIRECT, Port, Ports
 from colonnade.control.workqueue import Key
 from colonnade.net.address import bound_socket
 
-IRIS, OTHER = Key("default", "iris"), Key("default", "other")
+IRIS, OTHER = Port(Key("default", "iris"), DIRECT), Port(Key("default", "other"), DIRECT)
 
 
 def test_a_port_is_kept_until_it_is_released() -> None:
-    ports = DirectPorts()
+    ports = Ports()
     port = ports.reserve(IRIS, None)
     assert ports.reserve(IRIS, None) == port == ports.port(IRIS)
     assert ports.reserve(OTHER, None) != port
@@ -27,7 +27,7 @@ def test_a_port_is_kept_until_it_is_released() -> None:
 
 
 def test_the_held_port_refuses_connections_until_a_replica_listens() -> None:
-    ports = DirectPorts()
+    ports = Ports()
     port = ports.reserve(IRIS, None)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((defaults.HOST, port))
@@ -44,14 +44,14 @@ def test_the_held_port_refuses_connections_until_a_replica_listens() -> None:
 
 
 def test_a_restarted_control_plane_holds_the_same_port_beside_the_replicas() -> None:
-    before = DirectPorts()
+    before = Ports()
     port = before.reserve(IRIS, None)
     replica = bound_socket(defaults.HOST, port, shared=True)
     replica.listen()
     before.close()
-    status = {"status": {"annotations": direct.record(port)}}
-    after = DirectPorts()
-    assert after.reserve(IRIS, direct.recorded(status)) == port
+    status = {"status": {"annotations": {naming.URL_ANNOTATION: naming.url(port)}}}
+    after = Ports()
+    assert after.reserve(IRIS, naming.recorded(status, DIRECT)) == port
     after.close()
     replica.close()
 
@@ -60,11 +60,33 @@ def test_a_port_that_was_taken_meanwhile_is_replaced() -> None:
     with bound_socket(defaults.HOST, 0) as foreign:
         foreign.listen()
         taken = foreign.getsockname()[1]
-        ports = DirectPorts()
+        ports = Ports()
         assert ports.reserve(IRIS, taken) != taken
         ports.close()
 
 
-@pytest.mark.parametrize("status", [{}, {"status": {}}, {"status": {"annotations": {direct.URL_ANNOTATION: "x"}}}])
-def test_a_status_without_a_port(status: dict[str, object]) -> None:
-    assert direct.recorded(status) is None
+def test_a_service_and_its_components_have_ports_of_their_own() -> None:
+    ports = Ports()
+    predictor = Port(IRIS.service, "predictor")
+    assert ports.reserve(predictor, None) != ports.reserve(IRIS, None)
+    ports.release_all(IRIS.service)
+    assert ports.port(predictor) is None
+    assert ports.port(IRIS) is None
+
+
+def address(url: str) -> dict[str, object]:
+    return {"components": {"predictor": {"address": {"url": url}}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "use", "port"),
+    [
+        ({}, DIRECT, None),
+        ({"annotations": {naming.URL_ANNOTATION: "x"}}, DIRECT, None),
+        (address("http://127.0.0.1:8080/serving/ns/iris"), "predictor", None),
+        (address("http://127.0.0.1:4711"), "predictor", 4711),
+        (address("http://127.0.0.1:4711"), "explainer", None),
+    ],
+)
+def test_what_the_status_remembers(status: dict[str, object], use: str, port: int | None) -> None:
+    assert naming.recorded({"status": status}, use) == port

@@ -1,0 +1,353 @@
+"""One component of one service: from its manifest to revisions, pods and shares of the traffic.
+
+The shell round `revisions`, `rollout` and `template`: it reads what is there, lets them decide, stores new revisions
+and pods, and tells `inferenceservices` what it saw. It removes no pod: what the traffic leaves is handed back, to be
+retired once the routes have changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from typing import Any, Protocol
+
+from colonnade import defaults
+from colonnade.control import components, progress, revisions, rollout, template
+from colonnade.control.components import Component
+from colonnade.control.deployed import Deployed, Failure, Variant
+from colonnade.control.events import Events
+from colonnade.control.fetching import Fetched, Fetcher, FetchFailed
+from colonnade.control.index import Index
+from colonnade.control.objects import Ref, timestamp, utcnow
+from colonnade.control.podstatus import is_ready, moment
+from colonnade.control.progress import Move
+from colonnade.control.revisions import Revision
+from colonnade.control.rollout import Split, Wish
+from colonnade.control.rollouts import Rollouts
+from colonnade.control.selection import Runtimes
+from colonnade.control.store import Store
+from colonnade.control.template import Plan, Refusal
+from colonnade.control.workqueue import Key
+from colonnade.storage.uri import redacted
+
+
+class Scale(Protocol):
+    """Who knows how many replicas a revision needs now. See `autoscaler`."""
+
+    def wanted(self, namespace: str, revision: Revision) -> int | None:
+        """The number, or None where nobody scales and the manifest's own number counts."""
+
+
+class Unscaled:
+    """Nobody scales."""
+
+    def wanted(self, namespace: str, revision: Revision) -> int | None:
+        """The manifest's own number counts."""
+        return None
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """What became of a component.
+
+    Attributes:
+        seen: for the status.
+        retire: pods that shall go once the gateway sends to them no more.
+        again: seconds until the next look, or None.
+    """
+
+    seen: Deployed
+    retire: tuple[dict[str, Any], ...] = ()
+    again: float | None = None
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """A service as one revision of a component has it, and how that revision runs."""
+
+    isvc: dict[str, Any]
+    component: Component
+    plan: Plan | Refusal
+
+
+class Deployments:
+    """Rolls components out, a step at each call."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: Events,
+        fetcher: Fetcher,
+        index: Index,
+        scale: Scale,
+        rollouts: Rollouts,
+        look: Callable[[Key], None],
+    ) -> None:
+        """`look` asks for another look at a service."""
+        self._store = store
+        self._events = events
+        self._fetcher = fetcher
+        self._index = index
+        self._scale = scale
+        self._rollouts = rollouts
+        self._look = look
+
+    def roll(self, isvc: dict[str, Any], component: Component, runtimes: Runtimes, *, stopped: bool) -> Rolled:
+        """Bring a component of a defaulted service a step closer to its manifest."""
+        found = self._pods(isvc, component)
+        if stopped:
+            return Rolled(Deployed(component, stopped=True), tuple(found))
+        history = self._history(isvc, component)
+        stable = _Manifest(isvc, component, template.plan(isvc, component.name, runtimes))
+        manifests: dict[str, _Manifest] = {}
+        latest = self._revision(stable, history)
+        if latest is not None:
+            manifests[latest.name] = stable
+        ways = self._variants(isvc, component, runtimes, history, manifests)
+        split, move = self._split(isvc, component, latest, ways, history, found)
+        if latest is not None:
+            latest = history[latest.name]
+        counts = {name: self._count(isvc, history[name], component, ways) for name in sorted(split.named)}
+        change = rollout.pods(found, counts)
+        outcome = _Outcome()
+        for name, missing in change.create.items():
+            revision = history[name]
+            manifest = manifests.get(name) or _former(isvc, component, revision, runtimes)
+            came = self._create(manifest, revision, missing, found)
+            if latest is None or name == latest.name:
+                outcome = came
+        found = self._pods(isvc, component)
+        self._prove(isvc, history.values(), found)
+        self._prune(isvc, history.values(), split, found)
+        gone = {pod["metadata"]["name"] for pod in change.retire}
+        seen = Deployed(
+            component,
+            latest,
+            [pod for pod in found if not revisions.draining(pod) and pod["metadata"]["name"] not in gone],
+            counts,
+            split,
+            runtime=stable.plan.runtime if isinstance(stable.plan, Plan) else "",
+            refusal=stable.plan if isinstance(stable.plan, Refusal) else None,
+            failure=outcome.failure,
+            fetching=outcome.fetching,
+            download=outcome.progress,
+            progress=None if move is None or split.now.rolledout == move.progress.revision else move.progress,
+            variants=tuple(Variant(one.component.variant, one.name, percent) for one, percent in ways),
+        )
+        waits = [each for each in (outcome.again, None if move is None else move.again) if each is not None]
+        return Rolled(seen, change.retire, min(waits, default=None))
+
+    def forget(self, found: Iterable[Mapping[str, Any]]) -> None:
+        """Remove the stored revisions of a service that is gone."""
+        for each in found:
+            metadata = each["metadata"]
+            self._fetcher.forget(f"{metadata['namespace']}/{metadata['name']}")
+            self._store.delete(Ref(revisions.GROUP, revisions.RESOURCE, metadata["namespace"], metadata["name"]))
+
+    # What there is.
+
+    def _pods(self, isvc: Mapping[str, Any], component: Component) -> list[dict[str, Any]]:
+        return [
+            pod
+            for pod in self._index.pods(_key(isvc))
+            if revisions.component_of(pod) == component.name and revisions.owned(pod, isvc)
+        ]
+
+    def _history(self, isvc: Mapping[str, Any], component: Component) -> dict[str, Revision]:
+        known = (
+            revisions.read(found)
+            for found in self._index.revisions(_key(isvc))
+            if revisions.component_of(found) == component.name and revisions.owned(found, isvc)
+        )
+        annotations = isvc["metadata"].get("annotations") or {}
+        promoted = annotations.get(progress.PROMOTED)  # by hand: whatever an analysis said
+        return {one.name: replace(one, rejected="") if one.name == promoted else one for one in known}
+
+    # What shall be.
+
+    def _revision(self, manifest: _Manifest, history: dict[str, Revision]) -> Revision | None:
+        """The revision of a manifest, stored if it is new; None if the manifest cannot run here."""
+        if isinstance(manifest.plan, Refusal):
+            return None
+        isvc, component = manifest.isvc, manifest.component
+        made = components.template(isvc, component)
+        content = revisions.digest(made, manifest.plan.runtime_digest)
+        wanted = revisions.wanted(isvc["metadata"]["name"], component, made, content, history.values())
+        if wanted.name not in history:
+            fresh = revisions.stored(isvc, wanted)
+            ref = Ref(revisions.GROUP, revisions.RESOURCE, isvc["metadata"]["namespace"], wanted.name)
+            wanted = revisions.read(self._store.create(ref, fresh))
+            history[wanted.name] = wanted
+        return wanted
+
+    def _variants(
+        self,
+        isvc: dict[str, Any],
+        component: Component,
+        runtimes: Runtimes,
+        history: dict[str, Revision],
+        manifests: dict[str, _Manifest],
+    ) -> list[tuple[Revision, int]]:
+        """The revisions of `spec.canary` that can run, with their percents."""
+        ways = []
+        for canary, percent in components.canaries(isvc) if component.name == components.PREDICTOR else ():
+            own = {**isvc, "spec": {**isvc["spec"], components.PREDICTOR: canary.spec}}
+            manifest = _Manifest(own, canary, template.plan(own, canary.name, runtimes))
+            revision = self._revision(manifest, history)
+            if revision is None:
+                assert isinstance(manifest.plan, Refusal)
+                self._events.record(isvc, manifest.plan.reason, f"{canary.variant}: {manifest.plan.message}", "Warning")
+                continue
+            manifests[revision.name] = manifest
+            ways.append((revision, percent))
+        return ways
+
+    def _split(
+        self,
+        isvc: dict[str, Any],
+        component: Component,
+        latest: Revision | None,
+        ways: list[tuple[Revision, int]],
+        history: dict[str, Revision],
+        found: Iterable[dict[str, Any]],
+    ) -> tuple[Split, Move | None]:
+        """Where the traffic goes, and how far a gradual rollout is, if one is under way."""
+        past = rollout.past(isvc, component.name)
+        now = {share.revision for share in past.shares if share.percent}
+        alive = Counter(revisions.of_pod(pod) for pod in found if is_ready(pod) and not revisions.draining(pod))
+
+        def ready(name: str) -> bool:
+            if alive[name] and name in now:
+                return True
+            count = self._count(isvc, history[name], component, ways)
+            return alive[name] >= count if count else history[name].proven
+
+        given = component.spec.get("canaryTrafficPercent")
+        percent = 100 if given is None else int(given)
+        move = None
+        if latest is not None and past.rolledout not in ("", latest.name) and ready(latest.name):
+            move = self._rollouts.move(isvc, component.name, latest, past.rolledout)
+        if move is not None:
+            percent = min(percent, move.progress.percent)
+            if move.rejected and latest is not None:
+                history[latest.name] = latest = self._reject(isvc, latest, move.rejected)
+            elif move.told:
+                self._events.record(isvc, "RolloutStep", move.told)
+        if latest is not None and latest.rejected:
+            percent = 0
+        name = "" if latest is None else latest.name
+        wish = Wish(name, percent, tuple((revision.name, share) for revision, share in ways))
+        split = rollout.split(wish, past, ready=ready, serves=lambda name: alive[name] > 0, known=history.__contains__)
+        return split, move
+
+    def _reject(self, isvc: dict[str, Any], revision: Revision, why: str) -> Revision:
+        """Take the traffic from a revision for good."""
+        self._events.record(isvc, "RolloutRolledBack", why, "Warning")
+        self._annotate(isvc, revision, {revisions.REJECTED_ANNOTATION: why})
+        return replace(revision, rejected=why)
+
+    def _count(
+        self, isvc: Mapping[str, Any], revision: Revision, component: Component, ways: Iterable[tuple[Revision, int]]
+    ) -> int:
+        """Replicas of a revision that runs: one that was never ready needs one, whatever the scale says."""
+        if revision.rejected:
+            return 0
+        scaled = self._scale.wanted(isvc["metadata"]["namespace"], revision)
+        if scaled is not None:
+            return scaled if revision.proven else max(1, scaled)
+        stable = rollout.replicas(component.spec)
+        percent = next((percent for one, percent in ways if one.name == revision.name), None)
+        if percent is None:
+            return stable
+        own = revision.template["spec"].get("minReplicas") if percent is not None else None
+        return int(own) if own else max(1, ceil(stable * percent / 100))
+
+    # What is done.
+
+    def _create(
+        self, manifest: _Manifest, revision: Revision, missing: int, found: Iterable[dict[str, Any]]
+    ) -> _Outcome:
+        """Store the missing pods of a revision, once its models are there."""
+        plan = manifest.plan
+        if isinstance(plan, Refusal):
+            return _Outcome(Failure(plan.reason, plan.message, revision=revision.name))
+        sample = next((pod for pod in found if revisions.of_pod(pod) == revision.name and is_ready(pod)), None)
+        if sample is None:  # all pods of a revision are alike: where one serves, no second fetch may fail
+            models, outcome = self._models(manifest.isvc, revision, plan)
+            if models is None:
+                return outcome
+            sample = template.pod(manifest.isvc, manifest.component.name, plan, revision, models)
+        for _ in range(missing):
+            pod = template.named(sample, revisions.pod_name(revision))
+            name = pod["metadata"]["name"]
+            self._store.create(Ref("", "pods", manifest.isvc["metadata"]["namespace"], name), pod)
+            self._events.record(manifest.isvc, "SuccessfulCreate", f"Created pod: {name}")
+        return _Outcome()
+
+    def _models(self, isvc: dict[str, Any], revision: Revision, plan: Plan) -> tuple[dict[str, Path] | None, _Outcome]:
+        """Local path by URI if all are there, and else what is known of why not."""
+        key = _key(isvc)
+        paths: dict[str, Path] = {}
+        for source in plan.sources:
+            # Each revision has an owner's entry of its own: the models of several are asked for side by side.
+            owner = f"{key.namespace}/{revision.name}"
+            outcome = self._fetcher.ask(owner, revision.number, source, lambda: self._look(key))
+            if isinstance(outcome, FetchFailed):
+                shown = redacted(source.uri)
+                failure = Failure("ModelLoadFailed", outcome.message, shown, revision.name, moment(outcome.at))
+                return None, _Outcome(failure, again=max(0.05, outcome.at + outcome.retry_in - time.time()))
+            if not isinstance(outcome, Fetched):
+                return None, _Outcome(fetching=True, progress=outcome.text(source.uri))
+            paths[source.mount] = outcome.path
+        return paths, _Outcome()
+
+    def _prove(self, isvc: Mapping[str, Any], known: Iterable[Revision], found: Iterable[dict[str, Any]]) -> None:
+        """Note on revisions that a replica of theirs was ready: from then on they may be scaled to zero."""
+        ready = {revisions.of_pod(pod) for pod in found if is_ready(pod)}
+        for revision in known:
+            if revision.name in ready and not revision.proven:
+                self._annotate(isvc, revision, {revisions.PROVEN_ANNOTATION: timestamp(utcnow())})
+
+    def _prune(
+        self, isvc: Mapping[str, Any], known: Iterable[Revision], split: Split, found: Iterable[dict[str, Any]]
+    ) -> None:
+        """Forget the oldest revisions that nothing refers to; the newest stays, since numbers are counted from it."""
+        used = split.named | {split.now.rolledout, split.now.previous} | {revisions.of_pod(pod) for pod in found}
+        numbered = sorted(known, key=lambda each: each.number)
+        idle = [revision for revision in numbered[:-1] if revision.name not in used]
+        for revision in idle[: max(0, len(idle) - defaults.REVISION_HISTORY)]:
+            ref = Ref(revisions.GROUP, revisions.RESOURCE, isvc["metadata"]["namespace"], revision.name)
+            self._fetcher.forget(f"{ref.namespace}/{ref.name}")
+            self._store.delete(ref)
+
+    def _annotate(self, isvc: Mapping[str, Any], revision: Revision, marks: Mapping[str, str]) -> None:
+        ref = Ref(revisions.GROUP, revisions.RESOURCE, isvc["metadata"]["namespace"], revision.name)
+        found = self._store.get(ref)
+        if found is not None:
+            metadata = found["metadata"]
+            annotations = {**(metadata.get("annotations") or {}), **marks}
+            self._store.update(ref, {**found, "metadata": {**metadata, "annotations": annotations}})
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Why pods are not made yet, if they are not."""
+
+    failure: Failure | None = None
+    fetching: bool = False
+    again: float | None = None
+    progress: str = ""
+
+
+def _key(isvc: Mapping[str, Any]) -> Key:
+    return Key(isvc["metadata"]["namespace"], isvc["metadata"]["name"])
+
+
+def _former(isvc: dict[str, Any], component: Component, revision: Revision, runtimes: Runtimes) -> _Manifest:
+    """The manifest of an earlier revision."""
+    own = components.restored(isvc, component, revision.template)
+    return _Manifest(own, revision.component, template.plan(own, component.name, runtimes))

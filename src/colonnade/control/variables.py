@@ -1,0 +1,19 @@
+"""What a pod's words leave open until its process is started: `template` writes these names, `replica` fills them in."""
+
+from __future__ import annotations
+
+PYTHON = "COLONNADE_PYTHON"  # the interpreter that the process gets: the control plane's, or its own environment's
+SOCKET = "COLONNADE_SOCKET"
+GRPC_SOCKET = "COLONNADE_GRPC_SOCKET"
+MODELS = "COLONNADE_MODELS"  # a folder with one folder for each model that is a single file and is expected in one
+DIRECT = "COLONNADE_DIRECT_PORT"  # the service's own port, if it has one
+COMPILED = "COLONNADE_COMPILED"
+COMPILE_REPORT = "COLONNADE_COMPILE_REPORT"
+TERMINATION = "COLONNADE_TERMINATION_FILE"
+PORT = "PORT"  # Knative's name for where a container listens
+GRPC_PORT = "GRPC_PORT"  # where a program listens that speaks gRPC beside HTTP
+
+
+def reference(name: str) -> str:
+    """The variable as Kubernetes writes it in a container's words."""
+    return f"$({name})"
