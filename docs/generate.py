@@ -14,7 +14,7 @@ import click
 
 from colonnade import defaults
 from colonnade.cli.main import COMMANDS, main
-from colonnade.control import direct, revisions, status
+from colonnade.control import ports, status
 from colonnade.resources import kinds, meta
 from colonnade.resources.shape import Entries, Free, Listing, Record, Shape, shape_of
 
@@ -40,10 +40,17 @@ def command_line() -> str:
     for name in COMMANDS:
         command = main.get_command(context, name)
         assert command is not None
-        inner = click.Context(command, info_name=f"colonnade {name}")
-        usage = " ".join([f"colonnade {name}", *command.collect_usage_pieces(inner)])
-        lines += [f"## {name}", "", f"`{usage}`", "", (command.help or "").strip(), "", *_options(command, inner)]
+        lines += _command(command, name)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _command(command: click.Command, name: str) -> Iterator[str]:
+    """A command's section; those of its own commands follow."""
+    inner = click.Context(command, info_name=f"colonnade {name}")
+    usage = " ".join([f"colonnade {name}", *command.collect_usage_pieces(inner)])
+    yield from (f"## {name}", "", f"`{usage}`", "", (command.help or "").strip(), "", *_options(command, inner))
+    for below, found in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from _command(found, f"{name} {below}")
 
 
 def _options(command: click.Command, context: click.Context) -> list[str]:
@@ -121,8 +128,7 @@ def limits() -> str:
 
 
 STATUS_ANNOTATIONS = {
-    revisions.REVISION_ANNOTATION: "number and digest of the revision that the service is at",
-    direct.URL_ANNOTATION: f"where a service with `{defaults.DIRECT}` is reached past the gateway, on loopback",
+    ports.URL_ANNOTATION: f"where a service with `{defaults.DIRECT}` is reached past the gateway, on loopback",
     status.COMPILED_ANNOTATION: "whether the model is served by a compiled form, in one line, or why it is not",
 }
 

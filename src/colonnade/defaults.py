@@ -57,6 +57,12 @@ HELD_REQUESTS = 1000
 HELD_BYTES = 256 * MIB  # of their bodies
 HELD_SECONDS = 60.0  # then 503; a model may take so long to load
 
+# Copies of requests for a shadow revision, and other looks at what went through the gateway.
+OBSERVED_BYTES = 1 * MIB  # of a request or an answer; a larger one is not kept
+SHADOW_IN_FLIGHT = 32  # copies under way at one time, of a service and process; more are dropped
+SHADOW_COMPARED_BYTES = 64 << 10  # of an answer; to compare a larger one would hold up other requests
+SHADOW_TOLERANCE = 1e-4  # relative, between numbers of two answers that count as equal
+
 # An InferenceGraph.
 GRAPH_MAX_DEPTH = 32  # of nodes in nodes
 GRAPH_MAX_CALLS = 256  # that one request can make
@@ -76,6 +82,8 @@ READY_TIMEOUT = 600.0  # a replica that is not ready by then has failed
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 60.0
 LOG_FILE_BYTES = 64 * MIB  # per replica; one older file is kept
+ENVIRONMENT_TIMEOUT = 1800.0  # of each of the two steps that make a replica's Python environment
+ENVIRONMENT_TTL = 7 * 86400.0  # an environment that no replica uses is kept for so long
 
 # Autoscaling: Knative's defaults (its ConfigMap config-autoscaler).
 AUTOSCALE_TICK = 2.0
@@ -112,6 +120,7 @@ REVISION_HISTORY = 10  # unused revisions of a component that are kept, as Kuber
 # Annotations of ours.
 TRUST_CODE = "colonnade.dev/trust-code"
 MODEL_DIGEST = "colonnade.dev/model-digest"  # what was fetched must have it, see `colonnade digest`
+REQUIREMENTS = "colonnade.dev/requirements"  # packages of a Python environment of its own; "none" for none
 DIRECT = "colonnade.dev/direct"  # "true": a port of its own, past the gateway
 STEP_TIMEOUT = "colonnade.dev/step-timeout"  # of an InferenceGraph: `2s, root/rank=500ms`
 STEP_RETRIES = "colonnade.dev/step-retries"  # likewise: `1, root/rank=2`

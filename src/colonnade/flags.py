@@ -41,6 +41,16 @@ _LOGGING = "logs are structured lines on stderr"
 _NO_PREDICTOR = "it says how to call a predictor, and there is no call to one"
 _ONE_LIMIT = "one limit for both ways, --max-message: the larger of the two"
 
+_NO_HUB = "the server fetches no model by itself"
+_TRAINED = "a tokenizer gives what its model was trained with; remove it"
+_HUGGING_FACE = "for models of Hugging Face"
+_HUGGING_FACE_SWITCHES = (
+    "--disable-lower-case",
+    "--disable-special-tokens",
+    "--return-probabilities",
+    "--return-raw-logits",
+)
+
 _TLS = "a replica behind the gateway speaks plain HTTP and gRPC; TLS ends at the gateway"
 
 FLAGS: Mapping[str, Flag] = {
@@ -96,12 +106,30 @@ FLAGS: Mapping[str, Flag] = {
     "--predictor-request-retries": Flag(Effect.NONE, _NO_PREDICTOR),
     "--enable-predictor-health-check": Flag(Effect.NONE, _NO_PREDICTOR, takes_value=False),
     "--predictor-host": Flag(Effect.REFUSED, "a model server here calls no other predictor; remove it"),
+    **{name: Flag(Effect.WORKS, _HUGGING_FACE) for name in ("--task", "--dtype", "--max-model-len", "--max-length")},
+    **{name: Flag(Effect.WORKS, _HUGGING_FACE, takes_value=False) for name in _HUGGING_FACE_SWITCHES},
+    "--backend": Flag(Effect.WORKS, f"{_HUGGING_FACE}: auto and huggingface; vllm has a runtime of its own"),
+    "--trust-remote-code": Flag(Effect.ADAPTED, "another name of --trust-code", takes_value=False),
+    "--disable-log-requests": Flag(Effect.NONE, "texts of requests are never logged", takes_value=False),
+    "--model-id": Flag(Effect.REFUSED, f"{_NO_HUB}; say storageUri: hf://OWNER/NAME"),
+    "--model-revision": Flag(Effect.REFUSED, f"{_NO_HUB}; say storageUri: hf://OWNER/NAME:REVISION"),
+    "--tokenizer-revision": Flag(Effect.REFUSED, f"{_NO_HUB}; the tokenizer lies beside the model"),
+    "--tensor-input-names": Flag(Effect.REFUSED, "it says what a predictor behind this server is sent; remove it"),
+    "--return-token-type-ids": Flag(Effect.REFUSED, _TRAINED, takes_value=False),
+    "--return-offsets-mapping": Flag(Effect.REFUSED, _TRAINED, takes_value=False),
     "--tls-cert": Flag(Effect.PLACED, _TLS),
     "--tls-key": Flag(Effect.PLACED, _TLS),
     "--ssl-certfile": Flag(Effect.REFUSED, f"{_TLS}; remove it"),
     "--ssl-keyfile": Flag(Effect.REFUSED, f"{_TLS}; remove it"),
 }
 """Every flag that the model server knows, by its name with hyphens."""
+
+
+ADAPTER: Mapping[str, bool] = {
+    **dict.fromkeys(("--task", "--dtype", "--max-model-len", "--max-length", "--backend"), True),
+    **dict.fromkeys(_HUGGING_FACE_SWITCHES, False),
+}
+"""Flags that the server hands to the adapter as they are, and whether a value follows them."""
 
 
 ANNOTATIONS: Mapping[str, str] = {

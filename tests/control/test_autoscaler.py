@@ -94,24 +94,20 @@ class Scene:
         """Lines of a gateway for so many seconds."""
         for _ in range(seconds):
             self.clock.now += 1.0
-            line = {
+            told: dict[str, Any] = {
                 "namespace": "default",
                 "service": "iris",
                 "component": "predictor",
                 "revision": REVISION,
-                "concurrency": concurrency,
-                "requests": 10,
-                "held": held,
-                "seconds": 1.0,
-                "answers": 5,
             }
-            self.autoscaler.listen(worker, line)
+            told |= {"concurrency": concurrency, "requests": 10, "held": held, "seconds": 1.0, "answers": 5}
+            self.autoscaler.observe(worker, told)
 
     def quiet(self, seconds: int, worker: int = 0) -> None:
         """A gateway that lives and has nothing to tell."""
         for _ in range(seconds):
             self.clock.now += 1.0
-            self.autoscaler.listen(worker, {})
+            self.autoscaler.observe(worker, {})
 
     def decide(self) -> int | None:
         self.autoscaler.poke(KEY)
@@ -163,6 +159,15 @@ def test_a_held_request_wakes_a_sleeping_revision_at_once(scene: Scene) -> None:
     scene.tell(0.0, held=1)
     assert scene.wanted() == 1
     assert scene.changed == [Key("default", "iris")]
+
+
+def test_what_a_dead_gateway_process_held_keeps_nothing_awake(scene: Scene) -> None:
+    scene.service({"minReplicas": 0}, {"autoscaling.knative.dev/window": "10s"})
+    scene.wanted()
+    scene.tell(1.0, held=3)
+    assert scene.wanted() == 1
+    scene.quiet(20)
+    assert scene.decide() == 0
 
 
 def test_it_sleeps_when_nobody_asked_for_a_window(scene: Scene) -> None:
@@ -249,6 +254,8 @@ async def test_the_loop_decides_measures_and_forgets(scene: Scene, monkeypatch: 
             while scene.wanted() != 4:
                 await asyncio.sleep(0.01)
             assert scene.meter.asked == 1  # values have a pace of their own
+            scene.pods(4)
+            assert scene.decide() == 4  # and are not counted twice: they were of two replicas
             assert "cpu 100% against 50%" in scene.events[-1]
             scene.clock.now += 1000.0
             while scene.autoscaler.last(KEY) is not None:

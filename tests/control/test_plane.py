@@ -107,7 +107,7 @@ def test_what_fails_says_why(plane: Plane, tmp_path: Path) -> None:
     plane.apply("absent", {"sklearn": {"storageUri": str(tmp_path / "absent")}})
     plane.apply("crash", {"containers": [{"name": "c", "command": ["python", "-c", "print('last word'); exit(7)"]}]})
     plane.apply("nothing", {"containers": [{"name": "c", "command": ["no-such-program"]}]})
-    plane.apply("format", {"pmml": {"storageUri": str(tmp_path)}})
+    plane.apply("format", {"model": {"modelFormat": {"name": "unknown"}, "storageUri": str(tmp_path)}})
 
     def info(name: str) -> Json:
         found: Json = plane.until(lambda: (plane.status(name).get("modelStatus") or {}).get("lastFailureInfo"))

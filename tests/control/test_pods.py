@@ -15,13 +15,13 @@ from colonnade.control.events import Events
 from colonnade.control.objects import Ref
 from colonnade.control.pods import Pods
 from colonnade.control.ports import Ports
-from colonnade.control.revisions import Revision
 from colonnade.control.selection import Runtimes
+from colonnade.control.sources import MODEL_MOUNT
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
 from colonnade.platforms.local import LocalPlatform
 
-from .kserve_objects import isvc
+from .kserve_objects import isvc, revision
 
 KEY = Key("ns", "p")
 REF = Ref("", "pods", *KEY)
@@ -91,7 +91,7 @@ async def test_a_model_that_is_one_file_lies_in_a_folder_of_its_own(tmp_path: Pa
     service = isvc({"containers": containers})
     plan = template.plan(service, "predictor", Runtimes())
     assert isinstance(plan, template.Plan)
-    pod = template.named(template.pod(service, "predictor", plan, Revision(1, "x"), {"/m": model}), "p")
+    pod = template.named(template.pod(service, "predictor", plan, revision(), {MODEL_MOUNT: model}), "p")
     house = House(tmp_path, platform)
     house.store.create(REF, pod)
     await house.until(lambda: "model.joblib\n" in house.output())

@@ -8,25 +8,27 @@ from typing import Any
 import pytest
 
 from colonnade import defaults, flags
-from colonnade.control import template
+from colonnade.control import builtin, template
+from colonnade.control.components import Component
 from colonnade.control.revisions import Revision
-from colonnade.control.selection import Runtimes
-from colonnade.control.template import Plan, Refusal, Source
+from colonnade.control.sources import MODEL_MOUNT, Source
+from colonnade.control.template import Plan, Refusal
 from colonnade.server.arguments import parse
 
 from .kserve_objects import isvc
 
-FIRST = Revision(1, "abc")
+FIRST = Revision("iris", Component("predictor", "", {}), 1, "abc")
+BUILT_IN = builtin.runtimes()
 
 
 def planned(predictor: dict[str, Any], **metadata: Any) -> Plan:
-    found = template.plan(isvc(predictor, **metadata), "predictor", Runtimes())
+    found = template.plan(isvc(predictor, **metadata), "predictor", BUILT_IN)
     assert isinstance(found, Plan), found
     return found
 
 
-def made(plan: Plan, predictor: dict[str, Any], **models: str) -> dict[str, Any]:
-    paths = {uri: Path(path) for uri, path in ({source.uri: "/cache/m" for source in plan.sources} | models).items()}
+def made(plan: Plan, predictor: dict[str, Any]) -> dict[str, Any]:
+    paths = {source.mount: Path("/cache/m") for source in plan.sources}
     pod = template.pod(isvc(predictor), "predictor", plan, FIRST, paths)
     container: dict[str, Any] = pod["spec"]["containers"][0]
     return container
@@ -87,7 +89,8 @@ def test_the_model_name_of_the_arguments_is_the_one_that_replicas_answer_to(args
 def test_a_known_image_of_kserve_is_the_built_in_server() -> None:
     image = {"name": "kserve-container", "image": "registry:5000/kserve/sklearnserver:v0.15"}
     plan = planned({"containers": [{**image, "env": [{"name": "STORAGE_URI", "value": "/m"}]}]})
-    assert (plan.runtime, plan.transport, plan.sources) == ("kserve-sklearnserver", "socket", (Source("/m"),))
+    assert (plan.runtime, plan.transport, plan.sources) == ("", "socket", (Source("/m"),))
+    assert "--runtime sklearn " in " ".join(plan.container["args"])
 
 
 def test_a_command_is_a_local_process_with_the_conventions_of_kserve() -> None:
@@ -124,13 +127,13 @@ def test_a_port_named_h2c_speaks_grpc() -> None:
 def test_several_sources_have_their_mounts() -> None:
     uris = [{"uri": "/a", "mountPath": "/mnt/models/a"}, {"uri": "/b", "mountPath": "/mnt/models/b"}]
     predictor = {"containers": [{"name": "c", "command": ["x", "/mnt/models/b/f"]}], "storageUris": uris}
-    found = made(planned(predictor), predictor, **{"/b": "/cache/b"})
-    assert found["command"] == ["x", "/cache/b/f"]
+    found = made(planned(predictor), predictor)
+    assert found["command"] == ["x", "/cache/m/b/f"]
 
 
 def test_the_pod_is_found_by_the_labels_of_kserve() -> None:
     predictor = {"sklearn": {"storageUri": "/m"}, "labels": {"team": "a"}, "annotations": {"note": "b"}}
-    pod = template.pod(isvc(predictor), "predictor", planned(predictor), FIRST, {"/m": Path("/m")})
+    pod = template.pod(isvc(predictor), "predictor", planned(predictor), FIRST, {MODEL_MOUNT: Path("/m")})
     labels = pod["metadata"]["labels"]
     assert labels["serving.kserve.io/inferenceservice"] == "iris"
     assert (labels["component"], labels["team"], pod["metadata"]["annotations"]["note"]) == ("predictor", "a", "b")
@@ -159,15 +162,21 @@ def test_a_named_runtime_of_kserve_is_the_built_in_server(
 
 def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
     model = {"modelFormat": {"name": "sklearn"}, "runtime": "my-runtime", "storageUri": "/m"}
-    found = template.plan(isvc({"model": model}), "predictor", Runtimes())
-    text = "Waiting for runtime to become available: my-runtime is not known here"
-    assert found == Refusal("RuntimeNotRecognized", text)
+    found = template.plan(isvc({"model": model}), "predictor", BUILT_IN)
+    assert isinstance(found, Refusal)
+    assert found.reason == "RuntimeNotRecognized"
+    assert found.message.startswith("Waiting for runtime to become available: my-runtime is not known here")
 
 
 @pytest.mark.parametrize(
     ("predictor", "reason", "words"),
     [
-        ({"pmml": {"storageUri": "/m"}}, "NoSupportingRuntime", "No runtime found to support specified framework"),
+        (
+            {"model": {"modelFormat": {"name": "spark"}, "storageUri": "/m"}},
+            "NoSupportingRuntime",
+            "No runtime found to support specified framework",
+        ),
+        ({"paddle": {"storageUri": "/m"}}, "NoSupportingRuntime", "its server paddleserver is not on the PATH"),
         (
             {"model": {"modelFormat": {"name": "sklearn"}, "runtime": "nope", "storageUri": "/m"}},
             "RuntimeNotRecognized",
@@ -192,7 +201,7 @@ def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
         ),
         ({"sklearn": {}}, "InvalidPredictorSpec", "storageUri is missing"),
         ({"containers": [{"name": "c", "image": "me/mine:1"}]}, "InvalidPredictorSpec", "me/mine:1"),
-        ({"containers": [{"name": "c", "image": "me/mine:1"}]}, "InvalidPredictorSpec", "Give `command`"),
+        ({"containers": [{"name": "c", "image": "me/mine:1"}]}, "InvalidPredictorSpec", "Give a `command`"),
         ({"containers": [{"name": "a"}, {"name": "b"}]}, "InvalidPredictorSpec", "not a, b"),
         ({"sklearn": {"storageUri": "/m"}, "workerSpec": {"a": 1}}, "InvalidPredictorSpec", "workerSpec"),
         (
@@ -210,7 +219,7 @@ def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
 def test_what_cannot_run_is_refused_with_the_reason_and_the_fix(
     predictor: dict[str, Any], reason: str, words: str
 ) -> None:
-    found = template.plan(isvc(predictor), "predictor", Runtimes())
+    found = template.plan(isvc(predictor), "predictor", BUILT_IN)
     assert isinstance(found, Refusal)
     assert found.reason == reason
     assert words in found.message
@@ -220,7 +229,7 @@ def test_what_cannot_run_is_refused_with_the_reason_and_the_fix(
 def test_a_component_is_not_dropped_in_silence(component: str) -> None:
     service = isvc()
     service["spec"][component] = {"containers": [{"name": "c"}]}
-    found = template.plan(service, "predictor", Runtimes())
+    found = template.plan(service, "predictor", BUILT_IN)
     assert isinstance(found, Refusal)
     assert f"spec.{component}" in found.message
 
@@ -269,6 +278,6 @@ def test_a_port_of_its_own_is_asked_for_by_annotation() -> None:
 def test_annotations_that_cannot_be_met_are_refused(
     predictor: dict[str, Any], annotations: dict[str, str], text: str
 ) -> None:
-    refusal = template.plan(isvc(predictor, annotations=annotations), "predictor", Runtimes())
+    refusal = template.plan(isvc(predictor, annotations=annotations), "predictor", BUILT_IN)
     assert isinstance(refusal, Refusal)
     assert text in refusal.message

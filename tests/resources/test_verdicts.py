@@ -156,7 +156,7 @@ def test_the_values_of_a_secret_are_hidden() -> None:
 @pytest.mark.parametrize(
     ("api_version", "kind", "verdict", "note"),
     [
-        ("serving.kserve.io/v1alpha1", "InferenceGraph", "cluster-only", "InferenceGraph is not run by this version"),
+        ("serving.kserve.io/v1alpha1", "TrainedModel", "cluster-only", "TrainedModel is not run by this version"),
         ("serving.kserve.io/v1alpha2", "LLMInferenceService", "cluster-only", "not run by this version"),
         ("serving.kserve.io/v1alpha2", "InferenceService", "unknown", "served as serving.kserve.io/v1beta1"),
         ("serving.kserve.io/v1beta1", "InferenceServise", "unknown", "did you mean InferenceService?"),

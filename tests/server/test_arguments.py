@@ -54,7 +54,7 @@ def test_which_ports_are_opened(argv: list[str], env: dict[str, str], http: int 
     ("argv", "env", "message"),
     [
         (["--socket", "/s", "--http-port", "1"], {}, "not allowed with"),
-        (["--runtime", "tensorflow"], {}, "invalid choice: 'tensorflow'"),
+        (["--runtime", "keras"], {}, "invalid choice: 'keras'"),
         (["--max-queue", "0"], {}, "0 is not a positive number"),
         (["--max-queue=-1"], {}, "-1 is not a positive number"),
         (["--max-body", "many"], {}, "many is not a positive number"),

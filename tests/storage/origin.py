@@ -27,6 +27,10 @@ class Origin:
                 else:
                     answer(self)
 
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                self.do_GET()
+
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
@@ -89,15 +93,18 @@ class Ranged:
             cut = self.cuts > 0
             self.cuts -= cut
         if handler.headers.get("If-None-Match") == self.etag:
-            return self._empty(handler, 304)
+            self._empty(handler, 304)
+            return
         if handler.headers.get("If-Match", self.etag) != self.etag:
-            return self._empty(handler, 412)
+            self._empty(handler, 412)
+            return
         start, stop = 0, len(self.body)
         if asked:
             first, _, last = asked.removeprefix("bytes=").partition("-")
             start, stop = int(first), min(int(last) + 1 if last else stop, stop)
         if start >= stop and self.body:
-            return self._empty(handler, 416)
+            self._empty(handler, 416)
+            return
         handler.send_response(206 if asked else 200)
         handler.send_header("ETag", self.etag)
         handler.send_header("Accept-Ranges", "bytes")

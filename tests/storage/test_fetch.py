@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from colonnade.errors import InvalidInput, LoadFailed
+from colonnade.errors import Error, InvalidInput, LoadFailed
+from colonnade.resources.served import SCHEMES
 from colonnade.storage import fetch as door
-from colonnade.storage.fetch import check_uri, fetch, schemes
-from colonnade.storage.provider import Order
+from colonnade.storage.azure import AzureProvider
+from colonnade.storage.fetch import check_uri, fetch, provider_of, schemes
+from colonnade.storage.gcs import GcsProvider
+from colonnade.storage.git import GitProvider
+from colonnade.storage.http import HttpProvider
+from colonnade.storage.hub import HubProvider
+from colonnade.storage.local import LocalProvider
+from colonnade.storage.oci import OciProvider
+from colonnade.storage.provider import Order, Provider
+from colonnade.storage.pvc import PvcProvider
+from colonnade.storage.s3 import S3Provider
 from colonnade.storage.uri import SchemeNotServed, redacted, scheme_of
+from colonnade.storage.webhdfs import WebHdfsProvider
 
 
 def test_a_path_comes_back_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,11 +84,40 @@ def test_an_unknown_scheme_is_refused_in_kserves_words(uri: str) -> None:
     )
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs", "pvc", "hf", "oci", "oci+native", "hdfs", "webhdfs", "modelscope"])
-def test_a_scheme_of_kserve_that_comes_later_says_so(scheme: str) -> None:
+def test_a_scheme_of_kserve_that_is_not_fetched_says_so() -> None:
     with pytest.raises(SchemeNotServed, match="does not fetch") as caught:
-        check_uri(f"{scheme}://bucket/model")
+        check_uri("modelscope://owner/model")
     assert caught.value.status == 501
+
+
+@pytest.mark.parametrize(
+    ("uri", "provider"),
+    [
+        ("/models/iris", LocalProvider),
+        ("http://host/m.tar.gz", HttpProvider),
+        ("https://host/m.tar.gz", HttpProvider),
+        ("https://acc.blob.core.windows.net/c/m", AzureProvider),
+        ("https://acc.z1.blob.storage.azure.net/c/m", AzureProvider),
+        ("abfss://c@acc.dfs.core.windows.net/m", AzureProvider),
+        ("https://host/team/iris.git", GitProvider),
+        ("http://host/team/iris.git", HttpProvider),
+        ("s3://bucket/m", S3Provider),
+        ("gs://bucket/m", GcsProvider),
+        ("hf://owner/model", HubProvider),
+        ("oci+native://host.example/m", OciProvider),
+        ("pvc://claim/m", PvcProvider),
+        ("webhdfs://user/m", WebHdfsProvider),
+    ],
+)
+def test_who_fetches_what(uri: str, provider: type[Provider]) -> None:
+    check_uri(uri)
+    assert type(provider_of(uri)) is provider
+
+
+@given(st.text(max_size=60), st.sampled_from([*schemes(), "modelscope", "ftp", ""]))
+def test_any_text_is_taken_or_refused_with_an_error_of_ours(rest: str, scheme: str) -> None:
+    with contextlib.suppress(Error):
+        check_uri(f"{scheme}://{rest}" if scheme else rest)
 
 
 @pytest.mark.parametrize("uri", ["", "file://", "file://\0", "a\0b"])
@@ -96,7 +139,7 @@ def test_secrets_are_left_out_of_what_is_shown(uri: str, shown: str) -> None:
 
 
 def test_schemes_and_paths() -> None:
-    assert schemes() == ("file", "http", "https")
+    assert schemes() == SCHEMES, "what admission says is what is fetched"
     assert scheme_of("FILE:///x") == "file"
     assert scheme_of("C:\\x") == ""
     assert scheme_of("models/a") == ""

@@ -22,6 +22,9 @@ from colonnade.resources.knative import Value
 from colonnade.resources.meta import AUTOSCALER_CLASS, DEPLOYMENT_MODE
 
 Class = Literal["kpa", "hpa", "keda", "external", "none"]
+_CLASSES: Mapping[str, Class] = {"hpa": "hpa", "keda": "keda", "external": "external", "none": "none"}
+_KNATIVE_CLASSES: Mapping[str, Class] = {knative.KPA: "kpa", knative.HPA: "hpa"}
+_SELECT: Mapping[str, Select] = {"Max": "Max", "Min": "Min", "Disabled": "Disabled"}
 _STANDARD = ("Standard", "RawDeployment")
 _KNATIVE = ("Knative", "Serverless")
 _DEFAULT_TARGETS: Mapping[RequestMetric, float] = {"concurrency": 100.0, "rps": 200.0}
@@ -60,12 +63,12 @@ def class_of(annotations: Json, component: Json) -> Class:
     """Which of KServe's scalers a component gets."""
     mode, own = annotations.get(DEPLOYMENT_MODE), annotations.get(AUTOSCALER_CLASS)
     of_knative = annotations.get(f"{knative.PREFIX}class")
-    if own in ("hpa", "keda", "external", "none") and mode not in _KNATIVE:
-        return own  # type: ignore[no-any-return]
+    if own in _CLASSES and mode not in _KNATIVE:
+        return _CLASSES[own]
     if mode in _STANDARD:
         return "hpa"
     if of_knative is not None:
-        return {knative.KPA: "kpa", knative.HPA: "hpa"}.get(str(of_knative), "external")  # type: ignore[return-value]
+        return _KNATIVE_CLASSES.get(str(of_knative), "external")
     if mode in _KNATIVE:
         return "kpa"
     kinds = {metric.get("type") for metric in (component.get("autoScaling") or {}).get("metrics") or ()}
@@ -184,11 +187,10 @@ def _pace(rules: Json | None, default: Pace) -> Pace:
         for policy in rules.get("policies") or ()
     )
     window, tolerance = rules.get("stabilizationWindowSeconds"), rules.get("tolerance")
-    chosen: Select = {"Min": "Min", "Disabled": "Disabled"}.get(str(rules.get("selectPolicy")), "Max")  # type: ignore[assignment]
     return Pace(
         default.window if window is None else float(window),
         policies or default.policies,
-        chosen,
+        _SELECT.get(str(rules.get("selectPolicy")), default.select),
         default.tolerance if tolerance is None else float(quantity.parse(tolerance)),
     )
 

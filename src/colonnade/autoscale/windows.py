@@ -28,7 +28,6 @@ class Window:
 
     began: float
     _seconds: dict[int, _Second] = field(default_factory=dict)
-    _kept: int = KEPT_SECONDS
 
     def add(self, now: float, seconds: float, concurrency: float, requests: float) -> None:
         """Count what one process told at `now` of the interval of `seconds` before.
@@ -38,9 +37,8 @@ class Window:
         second = math.floor(now - seconds / 2)
         area, arrivals = self._seconds.get(second, _Second(0.0, 0.0))
         self._seconds[second] = _Second(area + concurrency * seconds, arrivals + requests)
-        oldest = second - self._kept
-        for gone in [each for each in self._seconds if each < oldest] if len(self._seconds) > self._kept else ():
-            del self._seconds[gone]
+        while len(self._seconds) > KEPT_SECONDS + 1:
+            del self._seconds[next(iter(self._seconds))]
 
     def mean(self, metric: RequestMetric, length: float, heard: float, *, weighted: bool = False) -> float:
         """The mean over the last `length` seconds before `heard`; over those that were seen, while they are fewer.

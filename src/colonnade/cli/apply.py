@@ -12,6 +12,7 @@ from colonnade.cli.api import Api, Object, kind_path
 from colonnade.cli.causes import is_ready, is_refused
 from colonnade.cli.exits import CommandFailed, NotReady
 from colonnade.cli.manifests import read_manifests, served_kind
+from colonnade.cli.progress import DownloadProgress
 from colonnade.cli.state import Target, pass_target
 from colonnade.cli.targets import namespace_option, service, service_kind
 from colonnade.resources.kinds import Kind
@@ -66,12 +67,14 @@ def wait_ready(api: Api, namespace: str, name: str, timeout: float) -> None:
         CommandFailed: it is gone.
     """
     deadline = time.monotonic() + timeout
-    while not is_ready(found := service(api, namespace, name)):
-        if is_refused(found):
-            raise NotReady(f"{name} cannot run as it is; `colonnade why {name}` says why")
-        if time.monotonic() > deadline:
-            raise NotReady(f"{name} is not Ready after {timeout:g} s; `colonnade why {name}` says why")
-        time.sleep(0.05)
+    with DownloadProgress() as progress:
+        while not is_ready(found := service(api, namespace, name)):
+            if is_refused(found):
+                raise NotReady(f"{name} cannot run as it is; `colonnade why {name}` says why")
+            if time.monotonic() > deadline:
+                raise NotReady(f"{name} is not Ready after {timeout:g} s; `colonnade why {name}` says why")
+            progress.show(found)
+            time.sleep(0.05)
 
 
 def apply_object(

@@ -1,7 +1,8 @@
-"""`colonnade autoscale simulate`: what the autoscaler would have done with a recorded load."""
+"""`colonnade autoscale`: record the load of a service, and see what the autoscaler would do with it."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +13,11 @@ import click
 from colonnade.autoscale import plot, settings, simulation, trace
 from colonnade.autoscale.decision import Fixed, Settings
 from colonnade.autoscale.requests import RequestRule
-from colonnade.cli import output
+from colonnade.cli import output, recording
 from colonnade.cli.exits import CommandFailed
 from colonnade.cli.manifests import read_manifests
+from colonnade.cli.state import Target, pass_target
+from colonnade.cli.targets import namespace_option
 from colonnade.errors import Error, InvalidInput
 from colonnade.resources import defaulting, knative, validation
 from colonnade.resources.kinds import INFERENCE_SERVICE, by_kind
@@ -22,9 +25,9 @@ from colonnade.resources.kinds import INFERENCE_SERVICE, by_kind
 COMPONENTS = ("predictor", "transformer", "explainer")
 
 
-@click.group("autoscale", short_help="try the autoscaler on a recorded load")
+@click.group("autoscale", short_help="record a load, and try the autoscaler on it")
 def command() -> None:
-    """Try the autoscaler on a recorded load."""
+    """Record the load of a service, and try the autoscaler on it."""
 
 
 @command.command("simulate", short_help="what the autoscaler would have done with a recorded load")
@@ -92,6 +95,20 @@ def simulate(
     _print(moments, chosen)
     if picture is not None:
         output.out.print(f"plot: {picture}", markup=False)
+
+
+@command.command("record", short_help="record the load of a running service")
+@click.argument("name")
+@namespace_option
+@click.option(
+    "--component", type=click.Choice(COMPONENTS), default="predictor", show_default=True, help="Part of the service."
+)
+@click.option("--seconds", type=click.IntRange(1), help="How long; until Ctrl-C if not given.")
+@pass_target
+def record(target: Target, name: str, namespace: str, component: str, seconds: int | None) -> None:
+    """Print the load of a running service each second, as a TRACE for `simulate`."""
+    part = recording.Part(namespace, name, component)
+    asyncio.run(recording.record(recording.sockets(target.state_dir), part, seconds, click.echo))
 
 
 def _text(path: Path) -> str:

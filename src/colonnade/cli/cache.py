@@ -36,7 +36,7 @@ def list_(target: Target) -> None:
             each.key,
             size_text(each.size),
             duration(now - each.used),
-            "running" if each.key in leased else "local model cache" if each.key in pinned else "",
+            ", ".join(word for word, keys in (("replica", leased), ("local model cache", pinned)) if each.key in keys),
         ]
         for each in found
     ]

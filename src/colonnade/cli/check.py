@@ -10,11 +10,11 @@ import click
 from colonnade.cli import output
 from colonnade.cli.exits import FAILED
 from colonnade.cli.manifests import read_texts
-from colonnade.control import template
-from colonnade.control.selection import Runtimes
+from colonnade.control import builtin, template
 from colonnade.errors import Error
 from colonnade.resources import defaulting, validation, verdicts
 from colonnade.resources.kinds import INFERENCE_SERVICE, by_kind
+from colonnade.runtimes import images
 from colonnade.storage import fetch
 
 
@@ -71,7 +71,7 @@ def _refused(obj: dict[str, Any]) -> str | None:
     """Why a valid service would not run on this machine at all; None if it would."""
     if by_kind(obj.get("apiVersion"), obj.get("kind")) is not INFERENCE_SERVICE:
         return None
-    planned = template.plan(defaulting.default(obj), "predictor", Runtimes())
+    planned = template.plan(defaulting.default(obj), "predictor", builtin.runtimes(images.installed()))
     if isinstance(planned, template.Refusal):
         return planned.message
     try:

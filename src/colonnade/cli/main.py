@@ -23,7 +23,7 @@ COMMANDS = {
     "rollout": "follow a rollout, go back, promote, pause",
     "logs": "print the logs of a service's replicas",
     "predict": "ask a service for a prediction",
-    "autoscale": "try the autoscaler on a recorded load",
+    "autoscale": "record a load, and try the autoscaler on it",
     "why": "say why a service is not Ready, and what to do",
     "check": "say, field by field, what of a manifest runs here",
     "digest": "print the digest of a model, and what a scan finds in it",

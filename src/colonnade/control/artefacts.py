@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import os
 import re
@@ -40,6 +41,8 @@ from colonnade.storage.volumes import Volumes
 log = logging.getLogger(__name__)
 
 GROUP = "serving.kserve.io"
+_TIDY_PAUSE = 5.0  # at least, between two looks at what is in use
+_TIDY_PERIOD = 60.0  # at most
 _KEY = re.compile(r"[0-9a-z-]+")
 
 Inspect = Callable[[Path, Source], Report | None]
@@ -79,6 +82,7 @@ class Artefacts:
         self._inspect = inspect
         self._credentials = Credentials(store, cache.root / "authorities")
         self._used: frozenset[str] = frozenset()
+        self._stirred = asyncio.Event()
 
     def prepare(self, namespace: str, source: Source) -> Work:
         """What fetches a source: everything is looked up now, and nothing is fetched yet.
@@ -179,6 +183,22 @@ class Artefacts:
         """Whether what was fetched is there yet; what is in the cache then stays for a while."""
         key = self.cache.key_in(str(path))
         return path.exists() if key is None else self.cache.use(key) is not None
+
+    def look(self) -> None:
+        """Pods came or went: what is in use may have changed."""
+        self._stirred.set()
+
+    async def run(self) -> None:
+        """Keep the cache within its limit, until cancelled."""
+        while True:
+            self._stirred.clear()
+            try:
+                await self.tidy()
+            except Exception:
+                log.exception("the cache of models could not be tidied")
+            await asyncio.sleep(_TIDY_PAUSE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), _TIDY_PERIOD)
 
     async def tidy(self) -> None:
         """Note what is in use, and evict what is not until the cache is within its limit."""

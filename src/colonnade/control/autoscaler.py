@@ -22,7 +22,6 @@ from colonnade import defaults
 from colonnade.autoscale import decision, settings
 from colonnade.autoscale.decision import Decision, Fixed, Seen, Settings, State
 from colonnade.autoscale.measured import MeasuredRule, Target
-from colonnade.autoscale.observations import Sample
 from colonnade.autoscale.requests import Load, RequestRule
 from colonnade.autoscale.windows import Window
 from colonnade.control import components, revisions
@@ -49,6 +48,19 @@ class ScaleKey(NamedTuple):
     revision: str
 
 
+class Sample(msgspec.Struct, frozen=True):
+    """The part of a gateway's line that is scaled by: see `gateway.stats`."""
+
+    namespace: str
+    service: str
+    component: str
+    revision: str
+    concurrency: float = 0.0
+    requests: float = 0.0
+    held: int = 0
+    seconds: float = 1.0
+
+
 class Meter(Protocol):
     """Who reads the values of targets. See `measuring`."""
 
@@ -66,13 +78,12 @@ class _Scaled:
     state: State
     asked: float
     window: Window
-    values: tuple[float | None, ...] = ()
-    held: dict[int, int] = field(default_factory=dict)
+    held: dict[int, tuple[float, int]] = field(default_factory=dict)
     last: Decision | None = None
 
-    @property
-    def waiting(self) -> int:
-        return sum(self.held.values())
+    def waiting(self, now: float) -> int:
+        """Requests that wait at processes that were heard lately; one that died has none."""
+        return sum(count for at, count in self.held.values() if now - at < SILENCE)
 
 
 class Autoscaler:
@@ -122,34 +133,33 @@ class Autoscaler:
             found = self._scaled[key] = _Scaled(of, begun, now, Window(now))
         found.asked = now
         if found.settings != of:
-            found.settings, found.values = of, ()
+            found.settings = of
             self._decide(key, found, now, tell=False)
         return found.state.wanted
 
-    def listen(self, worker: int, line: Mapping[str, Any]) -> None:
-        """Take in a line of a gateway process. One without a revision only says that what is not told of is idle."""
-        if "revision" in line:
-            self.observe(msgspec.convert(line, Sample), worker)
-        else:
-            self._heard[worker] = self._clock()
+    def observe(self, worker: int, line: dict[str, Any]) -> None:
+        """Take in what a gateway process told; {} says that it lives, and what it does not tell of is idle.
 
-    def observe(self, sample: Sample, worker: int = 0) -> None:
-        """Take in one interval of a revision. A request that waits for a first replica is decided on at once."""
+        A request that waits for a first replica is decided on at once.
+        """
         now = self._clock()
         self._heard[worker] = now
-        key = ScaleKey(sample.namespace, sample.service, sample.component, sample.revision)
+        if "revision" not in line:
+            return
+        told = msgspec.convert(line, Sample)
+        key = ScaleKey(told.namespace, told.service, told.component, told.revision)
         found = self._scaled.get(key)
         if found is None:
             return  # of a revision that is gone, or not begun: what goes on is told again in a second
-        found.window.add(now, sample.seconds, sample.concurrency, sample.requests)
-        found.held[worker] = sample.held
-        if sample.held and not found.state.wanted:
+        found.window.add(now, told.seconds, told.concurrency, told.requests)
+        found.held[worker] = now, told.held
+        if told.held and not found.state.wanted:
             self._decide(key, found, now)
 
     def poke(self, key: ScaleKey) -> None:
-        """Decide on a revision now."""
+        """Decide on a revision now. One that is measured waits for its next measurement, unless it is at zero."""
         found = self._scaled.get(key)
-        if found is not None:
+        if found is not None and (not found.state.wanted or not isinstance(found.settings.rule, MeasuredRule)):
             self._decide(key, found, self._clock())
 
     def last(self, key: ScaleKey) -> Decision | None:
@@ -170,8 +180,11 @@ class Autoscaler:
             for key, found in list(self._scaled.items()):
                 if now - found.asked > FORGOTTEN:
                     del self._scaled[key]
-                elif found.state.wanted or found.waiting or isinstance(found.settings.rule, MeasuredRule):
-                    self._decide(key, found, now)
+                elif found.state.wanted or found.waiting(now):
+                    try:
+                        self.poke(key)
+                    except Exception:
+                        log.exception("a service could not be scaled", extra={"revision": key.revision})
 
     async def _measure(self) -> None:
         """Read values, each revision's at its own pace: one slow metric server keeps nobody else waiting."""
@@ -189,15 +202,17 @@ class Autoscaler:
             ready = [pod for pod in self._pods(key) if is_ready(pod)]
             values = await self._meter.values(key.namespace, rule.targets, ready)
             if found.settings.rule == rule:
-                found.values = values
-                self._decide(key, found, self._clock())
+                now = self._clock()
+                self._decide(key, found, now, seen=Seen(len(ready), values=values, held=found.waiting(now)))
         except Exception:
             log.exception("what a service is scaled by could not be read", extra={"revision": key.revision})
         await asyncio.sleep(MEASURE_PERIOD)
 
-    def _decide(self, key: ScaleKey, found: _Scaled, now: float, *, tell: bool = True) -> None:
+    def _decide(
+        self, key: ScaleKey, found: _Scaled, now: float, *, seen: Seen | None = None, tell: bool = True
+    ) -> None:
         before = found.state.wanted
-        found.last = decision.decide(self._seen(key, found, now), found.settings, found.state, now)
+        found.last = decision.decide(seen or self._seen(key, found, now), found.settings, found.state, now)
         found.state = found.last.state
         if found.last.wanted == before or not tell:
             return
@@ -214,10 +229,9 @@ class Autoscaler:
         if isinstance(rule, RequestRule):
             heard = [at for at in self._heard.values() if now - at < SILENCE]
             load = _load(found.window, rule, max(heard)) if heard else None
-            return Seen(ready, load, held=found.waiting, whole=len(heard) == len(self._heard))
-        if isinstance(rule, Fixed):
-            return Seen(ready, held=found.waiting)
-        return Seen(ready, values=found.values or (None,) * len(rule.targets), held=found.waiting)
+            return Seen(ready, load, held=found.waiting(now), whole=len(heard) == len(self._heard))
+        targets = rule.targets if isinstance(rule, MeasuredRule) else ()
+        return Seen(ready, values=(None,) * len(targets), held=found.waiting(now))
 
     def _pods(self, key: ScaleKey) -> list[dict[str, Any]]:
         return [
@@ -244,4 +258,6 @@ def _settings(isvc: Mapping[str, Any], revision: Revision, limit: int) -> Settin
     except InvalidInput as error:
         least = component.spec.get("minReplicas")
         return Settings(Fixed(error.message), least=1 if least is None else max(1, int(least)))
+    if found.most == found.least and isinstance(found.rule, MeasuredRule):
+        return replace(found, rule=Fixed(f"minReplicas and maxReplicas are {found.least}"))  # nothing to measure for
     return found if found.most else replace(found, most=max(limit, found.least))

@@ -19,7 +19,7 @@ import msgspec
 
 from colonnade.control import engines
 from colonnade.control.selection import Runtime, Runtimes, read
-from colonnade.runtimes import catalogue
+from colonnade.runtimes import images
 
 CONTAINER = "kserve-container"
 SERVER_TYPE = "serving.kserve.io/server-type"
@@ -59,9 +59,7 @@ def _models(path: str, port: int, **limits: int) -> dict[str, Any]:
 
 _SERVERS = (
     _Server("autogluonserver", (_Format("autogluon", "1", 1),)),
-    _Server(
-        "huggingfaceserver", (_Format("huggingface", "1", 1),), ("v2", "v1"), args=("--model_name={{.Name}}",)
-    ),
+    _Server("huggingfaceserver", (_Format("huggingface", "1", 1),), ("v2", "v1"), args=("--model_name={{.Name}}",)),
     _Server(
         "huggingfaceserver-multinode",
         (_Format("huggingface", "1", 2),),
@@ -198,7 +196,7 @@ def objects(programs: Collection[str]) -> Iterator[dict[str, Any]]:
     """The ClusterServingRuntimes as manifests; each says in an annotation how it runs on this machine."""
     for server in _SERVERS:
         yield _object(f"kserve-{server.name}", server.name, _spec(server), programs)
-    for model_format in dict.fromkeys(catalogue.FORMATS):
+    for model_format in images.IMAGES["colonnade"].adapters:
         spec = {
             "supportedModelFormats": [{"name": model_format, "autoSelect": True}],
             "protocolVersions": ["v1", "v2", "grpc-v2"],
@@ -227,7 +225,7 @@ def runs(runtime: Runtime, programs: Collection[str]) -> str:
     """What runs each format of a runtime on this machine, for people."""
     if runtime.spec.get("workerSpec"):
         return "no: multi-node serving needs a cluster"
-    container = next(iter(runtime.spec.get("containers") or ()), {})
+    container: Mapping[str, Any] = next(iter(runtime.spec.get("containers") or ()), {})
     said: dict[str, list[str]] = {}
     for entry in runtime.spec.get("supportedModelFormats") or ():
         match engines.of(container, entry["name"], programs, brought=False):

@@ -17,7 +17,7 @@ from colonnade.resources import served
 
 KSERVE_BATCH_SIZE = 32  # what a `batcher` without maxBatchSize asks for
 
-_PLACED = frozenset(name for name, flag in flags.FLAGS.items() if flag.effect is flags.Effect.PLACED)
+_PLACED = {name for name, flag in flags.FLAGS.items() if flag.effect is flags.Effect.PLACED} | {"--model-name"}
 
 
 def command() -> list[str]:
@@ -80,7 +80,7 @@ def grace(component: Mapping[str, Any]) -> float:
 
 
 def own_flags(args: Sequence[str]) -> list[str]:
-    """Flags for the built-in server, less those that say where it listens and finds its model."""
+    """Flags for the built-in server, less those that say where it listens, finds its model and what that is called."""
     kept: list[str] = []
     words = iter([str(word) for word in args])
     for word in words:

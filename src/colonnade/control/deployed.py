@@ -55,10 +55,12 @@ class Deployed:
         counts: replicas wanted of each revision that shall run.
         split: where the traffic goes and shall go.
         runtime: name of the runtime in use, or "".
+        runtime_kind: `ServingRuntime` or `ClusterServingRuntime`, or "".
         routed: the names of the revisions that the gateway sends to.
         refusal: why the manifest cannot run here, if it cannot.
         fetching: whether the model of the latest revision is being fetched.
         download: how far that is, in words, or "".
+        scanned: what a scan said of the latest revision's model if it must not be loaded, as a record (see `safety`).
         failure: why it was not fetched, if the last attempt failed.
         stopped: whether the user stopped the service.
         variants: what `spec.canary` asks for and can run.
@@ -71,10 +73,12 @@ class Deployed:
     counts: Mapping[str, int] = field(default_factory=dict)
     split: Split = NOWHERE
     runtime: str = ""
+    runtime_kind: str = ""
     routed: Collection[str] = ()
     refusal: Refusal | None = None
     fetching: bool = False
     download: str = ""
+    scanned: str = ""
     failure: Failure | None = None
     stopped: bool = False
     variants: tuple[Variant, ...] = ()

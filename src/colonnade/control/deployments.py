@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from colonnade import defaults
-from colonnade.control import components, progress, revisions, rollout, template
+from colonnade.control import components, progress, revisions, rollout, safety, template
 from colonnade.control.components import Component
 from colonnade.control.deployed import Deployed, Failure, Variant
+from colonnade.control.environments import EnvironmentBuilder
 from colonnade.control.events import Events
 from colonnade.control.fetching import Fetched, Fetcher, FetchFailed
 from colonnade.control.index import Index
@@ -29,9 +30,11 @@ from colonnade.control.revisions import Revision
 from colonnade.control.rollout import Split, Wish
 from colonnade.control.rollouts import Rollouts
 from colonnade.control.selection import Runtimes
+from colonnade.control.sources import ORIGIN
 from colonnade.control.store import Store
 from colonnade.control.template import Plan, Refusal
 from colonnade.control.workqueue import Key
+from colonnade.storage.scan import Report
 from colonnade.storage.uri import redacted
 
 
@@ -82,6 +85,7 @@ class Deployments:
         store: Store,
         events: Events,
         fetcher: Fetcher,
+        environments: EnvironmentBuilder,
         index: Index,
         scale: Scale,
         rollouts: Rollouts,
@@ -91,6 +95,7 @@ class Deployments:
         self._store = store
         self._events = events
         self._fetcher = fetcher
+        self._environments = environments
         self._index = index
         self._scale = scale
         self._rollouts = rollouts
@@ -131,10 +136,12 @@ class Deployments:
             counts,
             split,
             runtime=stable.plan.runtime if isinstance(stable.plan, Plan) else "",
+            runtime_kind=stable.plan.runtime_kind if isinstance(stable.plan, Plan) else "",
             refusal=stable.plan if isinstance(stable.plan, Refusal) else None,
             failure=outcome.failure,
             fetching=outcome.fetching,
             download=outcome.progress,
+            scanned=safety.record(outcome.reports),
             progress=None if move is None or split.now.rolledout == move.progress.revision else move.progress,
             variants=tuple(Variant(one.component.variant, one.name, percent) for one, percent in ways),
         )
@@ -146,6 +153,7 @@ class Deployments:
         for each in found:
             metadata = each["metadata"]
             self._fetcher.forget(f"{metadata['namespace']}/{metadata['name']}")
+            self._environments.forget(f"{metadata['namespace']}/{metadata['name']}")
             self._store.delete(Ref(revisions.GROUP, revisions.RESOURCE, metadata["namespace"], metadata["name"]))
 
     # What there is.
@@ -280,7 +288,15 @@ class Deployments:
             models, outcome = self._models(manifest.isvc, revision, plan)
             if models is None:
                 return outcome
-            sample = template.pod(manifest.isvc, manifest.component.name, plan, revision, models)
+            waits, environment = self._environment(manifest.isvc, revision, plan, models)
+            if waits is not None:
+                return waits
+            sample = template.pod(manifest.isvc, manifest.component.name, plan, revision, models, environment)
+            if outcome.origin:
+                sample["metadata"]["annotations"][ORIGIN] = outcome.origin
+                self._events.record(manifest.isvc, "ModelTaken", f"Took {outcome.origin}")
+            if outcome.reports:
+                sample["metadata"]["annotations"][safety.ANNOTATION] = safety.record(outcome.reports)
         for _ in range(missing):
             pod = template.named(sample, revisions.pod_name(revision))
             name = pod["metadata"]["name"]
@@ -292,6 +308,8 @@ class Deployments:
         """Local path by URI if all are there, and else what is known of why not."""
         key = _key(isvc)
         paths: dict[str, Path] = {}
+        origins: list[str] = []
+        reports: list[Report] = []
         for source in plan.sources:
             # Each revision has an owner's entry of its own: the models of several are asked for side by side.
             owner = f"{key.namespace}/{revision.name}"
@@ -299,11 +317,30 @@ class Deployments:
             if isinstance(outcome, FetchFailed):
                 shown = redacted(source.uri)
                 failure = Failure("ModelLoadFailed", outcome.message, shown, revision.name, moment(outcome.at))
-                return None, _Outcome(failure, again=max(0.05, outcome.at + outcome.retry_in - time.time()))
+                refused = () if outcome.report is None else (outcome.report,)
+                again = max(0.05, outcome.at + outcome.retry_in - time.time())
+                return None, _Outcome(failure, again=again, reports=refused)
             if not isinstance(outcome, Fetched):
                 return None, _Outcome(fetching=True, progress=outcome.text(source.uri))
             paths[source.mount] = outcome.path
-        return paths, _Outcome()
+            origins += [outcome.origin] if outcome.origin else []
+            reports += [outcome.report] if outcome.report is not None else []
+        return paths, _Outcome(origin="; ".join(origins), reports=tuple(reports))
+
+    def _environment(
+        self, isvc: dict[str, Any], revision: Revision, plan: Plan, models: Mapping[str, Path]
+    ) -> tuple[_Outcome | None, Path | None]:
+        """Why the Python environment of a revision is not there yet, or else its folder if it has one of its own."""
+        key = _key(isvc)
+        owner = f"{key.namespace}/{revision.name}"
+        model = models[plan.sources[0].mount] if plan.sources else None
+        outcome = self._environments.ask(owner, revision.number, plan.isolation, model, lambda: self._look(key))
+        if isinstance(outcome, FetchFailed):
+            failure = Failure("ModelLoadFailed", outcome.message, "", revision.name, moment(outcome.at))
+            return _Outcome(failure, again=max(0.05, outcome.at + outcome.retry_in - time.time())), None
+        if outcome is None or isinstance(outcome, Fetched):
+            return None, None if outcome is None else outcome.path
+        return _Outcome(fetching=True, progress="Making the Python environment of its requirements"), None
 
     def _prove(self, isvc: Mapping[str, Any], known: Iterable[Revision], found: Iterable[dict[str, Any]]) -> None:
         """Note on revisions that a replica of theirs was ready: from then on they may be scaled to zero."""
@@ -322,6 +359,7 @@ class Deployments:
         for revision in idle[: max(0, len(idle) - defaults.REVISION_HISTORY)]:
             ref = Ref(revisions.GROUP, revisions.RESOURCE, isvc["metadata"]["namespace"], revision.name)
             self._fetcher.forget(f"{ref.namespace}/{ref.name}")
+            self._environments.forget(f"{ref.namespace}/{ref.name}")
             self._store.delete(ref)
 
     def _annotate(self, isvc: Mapping[str, Any], revision: Revision, marks: Mapping[str, str]) -> None:
@@ -335,12 +373,14 @@ class Deployments:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Why pods are not made yet, if they are not."""
+    """Why pods are not made yet, if they are not; or what their models were taken from instead of their URIs."""
 
     failure: Failure | None = None
     fetching: bool = False
     again: float | None = None
     progress: str = ""
+    origin: str = ""
+    reports: tuple[Report, ...] = ()
 
 
 def _key(isvc: Mapping[str, Any]) -> Key:

@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from colonnade.runtimes import catalogue, images
+from colonnade.runtimes import images
 
 
 class Adapter(NamedTuple):
@@ -69,8 +69,7 @@ def of(container: Mapping[str, Any], model_format: str | None, programs: Collect
 
 def _adapter(image: images.Image, model_format: str | None) -> str:
     """The adapter that plays an image's role for a format, or ""."""
-    known = {form: name for form, name in image.adapters.items() if name in catalogue.RUNTIMES}
     if model_format is not None:
-        return known.get(model_format, "")
-    distinct = set(known.values())
+        return image.adapters.get(model_format, "")
+    distinct = set(image.adapters.values())
     return images.AUTO if len(distinct) > 1 else next(iter(distinct), "")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colonnade import errors
+from colonnade.control.safety import Refused
 from colonnade.control.sources import Source
 from colonnade.control.workqueue import backoff
 from colonnade.resources.served import LOCAL_SCHEMES, scheme_of
@@ -64,11 +65,15 @@ class Fetching(NamedTuple):
 
 
 class FetchFailed(NamedTuple):
-    """The last attempt failed at `at` (Unix time); the next one comes in `retry_in` seconds at most."""
+    """The last attempt failed at `at` (Unix time); the next one comes in `retry_in` seconds at most.
+
+    `report` is that of the scan, if the model was fetched and must not be used.
+    """
 
     message: str
     at: float
     retry_in: float
+    report: Report | None = None
 
 
 Outcome = Fetched | Fetching | FetchFailed
@@ -102,6 +107,18 @@ class _Entry:
         self.not_before = 0.0
         self.running = False
         self.done: Callable[[], None] = lambda: None
+
+
+class _Heard:
+    """The last that a download's thread said. Assignments are atomic, so no lock is needed."""
+
+    __slots__ = ("latest",)
+
+    def __init__(self) -> None:
+        self.latest = Fetching()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        self.latest = Fetching(done, total)
 
 
 class Fetcher:
@@ -165,8 +182,12 @@ class Fetcher:
         async with contextlib.nullcontext() if local else self._slots:  # a path here need not wait for downloads
             try:
                 work = self._prepare(entry.namespace, source)
-                progress = self._progress(entry)
-                entry.outcome = await _on_thread(lambda: work(progress))
+                heard = _Heard()
+                telling = asyncio.create_task(self._tell(entry, heard))
+                try:
+                    entry.outcome = await _on_thread(lambda: work(heard))
+                finally:
+                    telling.cancel()
             except Waits as error:
                 entry.not_before = time.time() + WAIT_PERIOD
                 entry.outcome = Fetching(waits=error.message)
@@ -181,28 +202,19 @@ class Fetcher:
         delay = backoff(entry.failures)
         entry.not_before = time.time() + delay
         if isinstance(error, errors.Error):
-            return FetchFailed(error.message, time.time(), delay)
+            report = error.report if isinstance(error, Refused) else None
+            return FetchFailed(error.message, time.time(), delay, report)
         log.exception("fetching a model failed", extra={"uri": redacted(source.uri)}, exc_info=error)
         message = f"{redacted(source.uri)} could not be fetched; the control plane's log says why"
         return FetchFailed(message, time.time(), delay)
 
-    def _progress(self, entry: _Entry) -> Progress:
-        """What the thread of a download tells its bytes to; the loop hears of it once a period."""
-        loop, told = asyncio.get_running_loop(), time.monotonic()
-
-        def note(outcome: Fetching) -> None:
-            if entry.running:
-                entry.outcome = outcome
+    async def _tell(self, entry: _Entry, heard: _Heard) -> None:
+        """Pass on how far a download is, once a period: its thread says it for each block."""
+        while True:
+            await asyncio.sleep(PROGRESS_PERIOD)
+            if heard.latest.done and heard.latest != entry.outcome:
+                entry.outcome = heard.latest
                 entry.done()
-
-        def progress(done: int, total: int | None) -> None:
-            nonlocal told
-            now = time.monotonic()
-            if now - told >= PROGRESS_PERIOD and not loop.is_closed():
-                told = now
-                loop.call_soon_threadsafe(note, Fetching(done, total))
-
-        return progress
 
 
 async def _on_thread(work: Callable[[], Fetched]) -> Fetched:

@@ -12,10 +12,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from colonnade import defaults, errors
+from colonnade.control import gateway_stats
 from colonnade.control.gateway_worker import GatewayWorker, Listen, run_of
 from colonnade.control.layout import Layout
 from colonnade.gateway.routes import RouteTable
@@ -83,6 +86,15 @@ class GatewayProcess:
         async with asyncio.TaskGroup() as group:
             for worker in self._workers:
                 group.create_task(worker.run())
+
+    async def stats(self, heard: Callable[[int, dict[str, Any]], None]) -> None:
+        """Tell the work of each revision as the processes stream it, until cancelled.
+
+        `heard` gets the number of the process and one line of it (see `gateway.stats`); {} is a sign of life.
+        """
+        async with asyncio.TaskGroup() as group:
+            for number, worker in enumerate(self._workers):
+                group.create_task(gateway_stats.listen(str(worker.admin), partial(heard, number)))
 
     async def keep_log(self, limit: int = defaults.LOG_FILE_BYTES) -> None:
         """Keep the gateway's output within its limit, until cancelled."""

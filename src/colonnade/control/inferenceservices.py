@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from colonnade.control import components, ports, revisions, status, template
+from colonnade.control import components, ports, revisions, safety, status, template
 from colonnade.control.deployed import Deployed
 from colonnade.control.deployments import Deployments
 from colonnade.control.events import Events
@@ -44,8 +44,9 @@ class InferenceServices:
         router: Router,
         place: status.Place,
         ports: Ports,
+        runtimes: Callable[[str], Runtimes],
     ) -> None:
-        """`ports` has the services' own ports."""
+        """`ports` has the services' own ports; `runtimes` gives those that services of a namespace may choose from."""
         self._store = store
         self._events = events
         self._index = index
@@ -53,6 +54,7 @@ class InferenceServices:
         self._router = router
         self._place = place
         self._ports = ports
+        self._runtimes = runtimes
 
     def keys(self) -> Iterable[Key]:
         """All services, and those of which only pods or revisions are left."""
@@ -97,12 +99,6 @@ class InferenceServices:
                 self._ports.release(Port(key, use))
         return {use: self._ports.reserve(Port(key, use), ports.recorded(isvc, use)) for use in uses}
 
-    def _runtimes(self, namespace: str) -> Runtimes:
-        """All runtimes that a service of a namespace may choose from."""
-        namespaced, _ = self._store.list(GROUP, "servingruntimes", namespace)
-        cluster, _ = self._store.list(GROUP, "clusterservingruntimes")
-        return Runtimes.of(namespaced, cluster)
-
     def _routed(self, pods: Iterable[dict[str, Any]]) -> frozenset[str]:
         """The names of the revisions that the gateway sends to."""
         told = (pod for pod in pods if self._router.told(Key(pod["metadata"]["namespace"], pod["metadata"]["name"])))
@@ -141,6 +137,10 @@ class InferenceServices:
 
     def _tell(self, isvc: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> None:
         """Events for the changes that people look for."""
+        scanned, before = (_condition(found, safety.CONDITION) for found in (new, old))
+        if scanned and (scanned["reason"], scanned.get("message")) != (before.get("reason"), before.get("message")):
+            told = (isvc, scanned["reason"], scanned.get("message", ""))
+            self._events.record(*told, "Warning" if scanned["status"] == "False" else "Normal")
         was, now = (_condition(found, "Ready") for found in (old, new))
         if now.get("status") == "True" and was.get("status") != "True":
             name = isvc["metadata"]["name"]

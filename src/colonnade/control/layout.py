@@ -79,6 +79,11 @@ class Layout:
     def cache(self) -> Path:
         return self.root / "cache"
 
+    @property
+    def scans(self) -> Path:
+        """What was found in models, so that they are not scanned again."""
+        return self.root / "scans"
+
     def volumes(self, namespace: str) -> Path:
         """The folder in which the claims of a namespace are folders."""
         return self.root / "volumes" / namespace
@@ -86,6 +91,10 @@ class Layout:
     @property
     def compiled(self) -> Path:
         return self.root / "compiled"
+
+    @property
+    def environments(self) -> Path:
+        return self.root / "environments"
 
     @property
     def run(self) -> Path:

@@ -36,7 +36,7 @@ def placed(container: Mapping[str, Any]) -> Listening:
     text = " ".join([*words.get("command", ()), *words.get("args", ()), *(str(each.get("value")) for each in env)])
     if reference(variables.GRPC_PORT) not in text:
         return Listening(made, transport(container))
-    return Listening(made, "ports" if reference(variables.PORT) in text else "h2c-beside")
+    return Listening(made, "ports" if reference(variables.PORT) in text else "h2c")
 
 
 def transport(container: Mapping[str, Any]) -> str:

@@ -38,12 +38,18 @@ class LocalModels:
         self._look = look
         self._ready = ready
         self._fetcher = Fetcher(artefacts.prepare_cache, still=artefacts.still)
+        self._known: set[Key] = set()
 
     def keys(self) -> Iterable[Key]:
         """All caches."""
         for resource in _KINDS:
             for found in self._store.list(GROUP, resource)[0]:
                 yield Key(found["metadata"].get("namespace", ""), found["metadata"]["name"])
+
+    def look_all(self) -> None:
+        """A cache or a node group changed: what fits into a group depends on all that are in it."""
+        for key in self._known | set(self.keys()):
+            self._look(key)
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one cache a step closer to its manifest."""
@@ -52,8 +58,10 @@ class LocalModels:
         found = next((each for each in stored if _key(each) == key), None)
         owner = f"{key.namespace or JOB_NAMESPACE}/{key}"
         if found is None:
+            self._known.discard(key)
             self._fetcher.forget(owner)
             return None
+        self._known.add(key)
         view = local_cache(found)
         problem = over_limit(found, stored, self._store.list(GROUP, LOCAL_MODEL_RESOURCES.groups)[0])
         if problem:

@@ -20,18 +20,20 @@ from typing import Any
 import msgspec
 
 from colonnade import defaults, errors
-from colonnade.control import kubeconfig, lock, revisions
+from colonnade.control import inferencegraphs, kubeconfig, lock, revisions, runtimecatalogue
 from colonnade.control.api.app import api
 from colonnade.control.applying import apply_all
-from colonnade.control.autoscaler import Autoscaler
 from colonnade.control.artefacts import Artefacts
+from colonnade.control.autoscaler import Autoscaler
 from colonnade.control.controller import Controller
 from colonnade.control.deployments import Deployments
+from colonnade.control.environments import EnvironmentBuilder
 from colonnade.control.events import Events
 from colonnade.control.fetching import Fetcher
 from colonnade.control.gateway_process import RUNS, GatewayProcess
 from colonnade.control.gateway_worker import Certificate, Listen
 from colonnade.control.index import Index
+from colonnade.control.inferencegraphs import InferenceGraphs
 from colonnade.control.inferenceservices import RESOURCE, InferenceServices
 from colonnade.control.layout import Endpoints, Layout
 from colonnade.control.localmodels import LocalModels
@@ -43,6 +45,8 @@ from colonnade.control.ports import Ports
 from colonnade.control.readings import Readings
 from colonnade.control.rollouts import Rollouts
 from colonnade.control.router import GROUP, Router
+from colonnade.control.runtimecatalogue import RuntimeCatalogue
+from colonnade.control.safety import Safety
 from colonnade.control.status import Place
 from colonnade.control.store import Change, Store
 from colonnade.control.traffic import Traffic
@@ -50,6 +54,7 @@ from colonnade.control.workqueue import Key
 from colonnade.net import HttpServer, Limits
 from colonnade.platforms.local import LocalPlatform
 from colonnade.resources.localmodels import LOCAL_MODEL_RESOURCES
+from colonnade.runtimes.environments import Environments
 from colonnade.security import certificates, files, tokens
 from colonnade.storage.cache import Cache
 from colonnade.storage.mirror import Mirror
@@ -158,8 +163,11 @@ class _Plane:
             mirror=settings.mirror,
             limit=settings.cache_bytes,
             volumes=lambda namespace: Volumes(root=layout.volumes(namespace)),
+            inspect=Safety(layout.scans).inspect,
         )
         self._fetcher = Fetcher(self._artefacts.prepare, still=self._artefacts.still)
+        self._environments = EnvironmentBuilder(Environments(layout.environments))
+        self._runtimes = RuntimeCatalogue(store)
         self._local_models = LocalModels(
             store, self._artefacts, lambda key: self._local_model_controller.look(key), self._fetcher.retry
         )
@@ -189,6 +197,10 @@ class _Plane:
             Measuring(readings.used, readings.tell, readings.credentials, servers=self._metric_servers),
             lambda key: self._services.look(key),
         )
+        self._graphs = InferenceGraphs(
+            store, self._events, self._index, settings.domain, lambda key: self._graph_controller.look(key)
+        )
+        self._graph_controller = Controller("inferencegraphs", self._graphs.reconcile)
         self._router = Router(
             self._index,
             platform,
@@ -197,6 +209,7 @@ class _Plane:
             layout.routes,
             self._gateway.push,
             self._routes_changed,
+            self._graphs,
         )
         self._pods = Pods(store, platform, self._events, layout.run, self._ports, layout.compiled)
         self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
@@ -230,19 +243,29 @@ class _Plane:
             f"{'https' if self._certificate else 'http'}://{_authority(settings.host, self._gateway.http_port)}",
             _authority(settings.host, self._gateway.grpc_port),
         )
+        self._graphs.place = place
         deployments = Deployments(
             self._store,
             self._events,
             self._fetcher,
+            self._environments,
             self._index,
             self._autoscaler,
             Rollouts(self._traffic.counts),
             lambda key: self._services.look(key),
         )
         services = InferenceServices(
-            self._store, self._events, self._index, deployments, self._router, place, self._ports
+            self._store,
+            self._events,
+            self._index,
+            deployments,
+            self._router,
+            place,
+            self._ports,
+            self._runtimes.of,
         )
         self._services = Controller("inferenceservices", services.reconcile)
+        self._runtimes.restore()
         apply_all(self._store, settings.manifests)
         self._pods.refresh()
         for key in list(services.keys()):
@@ -256,9 +279,12 @@ class _Plane:
                 group.create_task(self._router.run()),
                 group.create_task(self._gateway.run()),
                 group.create_task(self._gateway.keep_log()),
+                group.create_task(self._gateway.stats(self._told)),
                 group.create_task(self._pod_controller.run(self._pods.keys)),
                 group.create_task(self._services.run(services.keys)),
+                group.create_task(self._graph_controller.run(self._graphs.keys)),
                 group.create_task(self._local_model_controller.run(self._local_models.keys)),
+                group.create_task(self._artefacts.run()),
                 group.create_task(self._prune()),
                 group.create_task(self._autoscaler.run()),
             ]
@@ -310,6 +336,7 @@ class _Plane:
         """End the data plane: first its entrance, then the replicas, all within the grace period."""
         deadline = time.monotonic() + self._settings.grace
         await self._fetcher.close()
+        await self._environments.close()
         await self._metric_servers.close()
         await self._local_models.close()
         try:
@@ -328,21 +355,40 @@ class _Plane:
         key = Key(ref.namespace, ref.name)
         if (ref.group, ref.resource) == (GROUP, RESOURCE):
             self._services.look(key)
+            if change.type != "MODIFIED":
+                self._local_models.look_all()  # their status names the services that they serve
+            for graph in self._graphs.naming(key):
+                self._graph_controller.look(graph)
+        elif (ref.group, ref.resource) == (GROUP, inferencegraphs.RESOURCE):
+            self._graph_controller.look(key)
+        elif ref == inferencegraphs.SETTINGS:
+            log.info("the settings of graphs have changed")
         elif (ref.group, ref.resource) == ("", "pods"):
             self._pod_controller.look(key)
             self._services.look(Key(ref.namespace, revisions.service_of(change.object)))
+            if change.type != "MODIFIED":
+                self._artefacts.look()
         elif (ref.group, ref.resource) in _OF_FETCHES:
             self._fetcher.retry(ref.namespace)
             self._local_models.retry(ref.namespace)
             return
+        elif ref.group == GROUP and ref.resource in runtimecatalogue.RESOURCES:
+            if change.type == "DELETED":  # a built-in one comes back, in a write of its own
+                asyncio.get_running_loop().call_soon(self._runtimes.restore)
+            for each in self._index.keys():  # noqa: SIM118  no mapping
+                if ref.namespace in ("", each.namespace):
+                    self._services.look(each)
+            return
         elif ref.group == GROUP and ref.resource in LOCAL_MODEL_RESOURCES:
-            for each in self._local_models.keys():
-                self._local_model_controller.look(each)
-            self._local_model_controller.look(key)
+            self._local_models.look_all()
             return
         else:
             return
         self._router.look()
+
+    def _told(self, worker: int, line: dict[str, Any]) -> None:
+        self._traffic.observe(worker, line)
+        self._autoscaler.observe(worker, line)
 
     def _routes_changed(self, pods: set[Key]) -> None:
         for key in pods:
@@ -357,9 +403,9 @@ class _Plane:
             except Exception:
                 log.exception("old events could not be removed")
             try:
-                await self._artefacts.tidy()
+                await self._environments.prune(self._store.list("", "pods")[0])
             except Exception:
-                log.exception("the cache of models could not be tidied")
+                log.exception("old environments could not be removed")
             await asyncio.sleep(_PRUNE_PERIOD)
 
 

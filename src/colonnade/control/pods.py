@@ -202,18 +202,20 @@ class Pods:
 
     def _place(self, key: Key, pod: dict[str, Any]) -> replica.Place:
         http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
-        taken = {int(state.spec.http.rpartition(":")[2]) for state in self._platform.list() if _on_port(state)}
+        taken = {port for state in self._platform.list() if state.running for port in _ports(state)}
+        port = free_port(taken)
         folder = self._platform.folder(str(key))
         direct = self._ports.port(Port(Key(key.namespace, revisions.service_of(pod)), DIRECT))
         return replica.Place(
             http,
             grpc,
-            free_port(taken),
+            port,
             str(folder / TERMINATION),
             str(folder / MODELS),
             direct,
             str(self._compiled),
             str(folder / COMPILE_REPORT),
+            free_port(taken | {port}),
         )
 
     def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
@@ -274,5 +276,7 @@ def _link(links: Mapping[Path, Path]) -> None:
         link.symlink_to(file)
 
 
-def _on_port(state: ReplicaState) -> bool:
-    return state.running and not state.spec.http.startswith("unix:")
+def _ports(state: ReplicaState) -> set[int]:
+    """The ports of a replica that has some."""
+    addresses = (state.spec.http, state.spec.grpc or "")
+    return {int(found.rpartition(":")[2]) for found in addresses if found and not found.startswith("unix:")}

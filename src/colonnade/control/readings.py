@@ -52,7 +52,7 @@ class Readings:
         data: dict[str, str] = {}
         for key, value in (found.get("data") or {}).items():
             try:
-                data[key] = base64.b64decode(value).decode()
+                data[key] = base64.b64decode(value, validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
                 continue
         return data | (found.get("stringData") or {})

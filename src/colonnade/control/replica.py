@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from colonnade import defaults
-from colonnade.control import template
+from colonnade.control import template, variables
 from colonnade.platforms.base import PROBE_FAILURES, PROBE_PERIOD, PROBE_TIMEOUT, Probe, ReplicaSpec
+from colonnade.runtimes.environments import interpreter
 
 Lookup = Callable[[str, str], Mapping[str, str] | None]
 """The decoded data of a `secrets` or `configmaps` object by resource and name, or None if there is none."""
@@ -33,7 +35,7 @@ class Misconfigured(Exception):
 class Place(NamedTuple):
     """Where a replica shall listen and leave word.
 
-    `port` is a free loopback port; used if the pod's transport is not `socket`. `models` is the
+    `port` and `grpc_port` are free loopback ports; used if the pod's transport is not `socket`. `models` is the
     folder of `model_links`. `direct` is the service's own port, if it has one. `compiled` is the folder of
     compiled models, which all replicas share, and `compile_report` the file with what became of this one's.
     """
@@ -46,6 +48,7 @@ class Place(NamedTuple):
     direct: int | None = None
     compiled: str = ""
     compile_report: str = ""
+    grpc_port: int = 0
 
 
 def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
@@ -69,10 +72,12 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
     """
     metadata, container = pod["metadata"], pod["spec"]["containers"][0]
     transport = (metadata.get("annotations") or {}).get(template.TRANSPORT_ANNOTATION, "port")
-    env = environment(pod, container, _given(place, transport), lookup)
+    own = (metadata.get("annotations") or {}).get(template.ENVIRONMENT_ANNOTATION, "")
+    env = environment(pod, container, _given(place, transport) | _python(own), lookup)
     argv = tuple(expand(word, env) for word in (*container["command"], *(container.get("args") or ())))
     http = f"unix:{place.socket}" if transport == "socket" else f"127.0.0.1:{place.port}"
-    grpc = {"socket": f"unix:{place.grpc_socket}", "h2c": http}.get(transport)
+    beside = f"127.0.0.1:{place.grpc_port}"
+    grpc = {"socket": f"unix:{place.grpc_socket}", "h2c": http, "ports": beside}.get(transport)
     model = (metadata.get("annotations") or {}).get(template.MODEL_ANNOTATION, "")
     return ReplicaSpec(
         name=metadata["name"],
@@ -90,13 +95,22 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
 
 
 def _given(place: Place, transport: str) -> dict[str, str]:
-    given = {template.TERMINATION_VARIABLE: place.termination, template.PYTHON_VARIABLE: sys.executable}
-    given |= {template.MODELS_VARIABLE: place.models} if place.models else {}
-    given |= {template.COMPILED_VARIABLE: place.compiled, template.COMPILE_REPORT_VARIABLE: place.compile_report}
-    given |= {} if place.direct is None else {template.DIRECT_VARIABLE: str(place.direct)}
+    given = {variables.TERMINATION: place.termination}
+    given |= {variables.MODELS: place.models} if place.models else {}
+    given |= {variables.COMPILED: place.compiled, variables.COMPILE_REPORT: place.compile_report}
+    given |= {} if place.direct is None else {variables.DIRECT: str(place.direct)}
     if transport == "socket":
-        return given | {template.SOCKET_VARIABLE: place.socket, template.GRPC_SOCKET_VARIABLE: place.grpc_socket}
-    return given | {"PORT": str(place.port)}
+        return given | {variables.SOCKET: place.socket, variables.GRPC_SOCKET: place.grpc_socket}
+    grpc = place.grpc_port if transport == "ports" else place.port
+    return given | {variables.PORT: str(place.port), variables.GRPC_PORT: str(grpc)}
+
+
+def _python(folder: str) -> dict[str, str]:
+    """The interpreter, and where programs are looked for first: in the replica's own environment, if it has one."""
+    if not folder:
+        return {variables.PYTHON: sys.executable}
+    path = os.pathsep.join((os.path.join(folder, "bin"), os.environ.get("PATH", os.defpath)))
+    return {variables.PYTHON: str(interpreter(Path(folder))), "VIRTUAL_ENV": folder, "PATH": path}
 
 
 def probe_of(wanted: Mapping[str, Any], address: str, transport: str, model: str) -> Probe:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from colonnade.control import routing
 from colonnade.control.index import Index
@@ -29,6 +30,14 @@ LINGER = 0.25  # seconds between leaving the routes and being released
 GROUP = "serving.kserve.io"
 
 
+class Graphs(Protocol):
+    """Further routes, made of those of the services. See `inferencegraphs`."""
+
+    def routes(self, services: Sequence[Route]) -> list[Route]: ...
+
+    def pushed(self, table: RouteTable) -> None: ...
+
+
 class Router:
     """Pushes route tables. `push` sends one to the gateway and raises if that did not take it."""
 
@@ -41,11 +50,13 @@ class Router:
         file: Path,
         push: Callable[[RouteTable], Awaitable[None]],
         changed: Callable[[set[Key]], None],
+        graphs: Graphs | None = None,
     ) -> None:
         """`file` is where the gateway keeps its routes: what it may send to before the first push.
 
         `changed` is called with pods that the gateway now sends to, or surely sends to no more.
         """
+        self._graphs = graphs
         self._index = index
         self._platform = platform
         self._ports = ports
@@ -107,6 +118,8 @@ class Router:
             isvc = self._index.service(key)
             if isvc is not None:
                 found += routing.routes(isvc, self._index.pods(key), addresses, self._domain, partial(self._port, key))
+        if self._graphs is not None:
+            found += self._graphs.routes(found)
         return RouteTable(self._version, tuple(found))
 
     def _port(self, service: Key, component: str) -> int | None:
@@ -118,6 +131,8 @@ class Router:
         self._serving |= fresh
         await self._push(table)
         self._last = table
+        if self._graphs is not None:
+            self._graphs.pushed(table)
         begun, self._told = fresh - self._told, fresh
         if begun:
             self._changed(begun)

@@ -9,13 +9,14 @@ what a running model was held against.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from colonnade import defaults
+from colonnade.control.sources import Source
 from colonnade.errors import InvalidInput, LoadFailed
 from colonnade.resources.served import LOCAL_SCHEMES, scheme_of
 from colonnade.storage.scan import Consent, Report, Verdict, digest, examine
@@ -23,8 +24,10 @@ from colonnade.storage.uri import local_path
 
 ANNOTATION = "colonnade.dev/artefact"  # on the service's status: what was scanned, by what, with which result
 CONDITION = "ArtefactSafe"
+REFUSED = "ArtefactRefused"  # its reason when it is False
 
 _SHOWN = 10  # findings in the status
+_STRENGTH = (Consent.NONE, Consent.LOCAL, Consent.GIVEN)
 
 
 class Refused(LoadFailed):
@@ -36,7 +39,7 @@ class Refused(LoadFailed):
 
 
 class Fact(NamedTuple):
-    """The condition `CONDITION`, as Kubernetes writes one."""
+    """The condition `CONDITION`: its status, reason and message."""
 
     status: str
     reason: str
@@ -55,15 +58,24 @@ class Safety:
         """What the artefact at `uri` may do for a service with these annotations."""
         return consent(annotations.get(defaults.TRUST_CODE), uri, self._trusted)
 
-    def require(self, path: Path, uri: str, annotations: Mapping[str, str]) -> Report:
-        """The report on what was fetched from `uri` to `path`. Blocks while it reads what is new.
+    def inspect(self, path: Path, source: Source) -> Report:
+        """The report on what was fetched for a source, see `require`."""
+        uris = tuple(piece.uri for piece in source.pieces) or (source.uri,)
+        return self.require(path, uris, dict(source.safety))
+
+    def require(self, path: Path, uris: Sequence[str], annotations: Mapping[str, str]) -> Report:
+        """The report on what was fetched to `path`, from one place or put together from several.
+
+        Blocks while it reads what is new.
 
         Raises:
             InvalidInput: the pinned digest is none.
             Refused: no process may load it; the message says why and what to do.
         """
         pin = pinned(annotations)
-        report = examine(path, consent=self.consent(annotations, uri), pin=pin, memory=self._memory)
+        weakest = min((self.consent(annotations, uri) for uri in uris), key=_STRENGTH.index)
+        placed = [local_path(uri) for uri in uris if scheme_of(uri) in LOCAL_SCHEMES] if len(uris) > 1 else []
+        report = examine(path, consent=weakest, pin=pin, memory=self._memory, also=placed)
         if not report.passed:
             raise Refused(report)
         return report
@@ -130,6 +142,8 @@ def summary(report: Report) -> dict[str, Any]:
         "formats": scan.formats,
         "scannedAt": scan.at,
     }
+    if report.message:
+        made["message"] = report.message
     if scan.findings:
         shown = scan.findings[:_SHOWN]
         made["findings"] = [{"file": each.file, "risk": str(each.risk), "message": each.message} for each in shown]
@@ -138,20 +152,20 @@ def summary(report: Report) -> dict[str, Any]:
     return made
 
 
-def record(reports: Sequence[Report]) -> dict[str, str]:
-    """The annotation of the status: a list with one entry for each artefact."""
-    return {ANNOTATION: msgspec.json.encode([summary(report) for report in reports]).decode()} if reports else {}
+def record(reports: Iterable[Report]) -> str:
+    """What the status says of all artefacts of a revision: a JSON list, or "" if none was scanned."""
+    listed = [summary(report) for report in reports]
+    return msgspec.json.encode(listed).decode() if listed else ""
 
 
-def fact(reports: Sequence[Report]) -> Fact | None:
-    """The condition, None while nothing was scanned."""
-    if not reports:
+def fact(recorded: str) -> Fact | None:
+    """The condition that follows from a record; None while nothing was scanned."""
+    if not recorded:
         return None
-    refused = [report for report in reports if not report.passed]
-    if refused:
-        return Fact("False", "ArtefactRefused", refused[0].message)
-    consented = [report for report in reports if report.verdict is Verdict.CONSENTED]
-    if consented:
-        return Fact("True", "CodeConsented", consented[0].message)
-    total = sum(report.scan.files for report in reports)
-    return Fact("True", "ArtefactScanned", f"{total} files were scanned and hold no code that needs consent")
+    entries: list[dict[str, Any]] = msgspec.json.decode(recorded)
+    for verdict, status, reason in ((Verdict.REFUSED, "False", REFUSED), (Verdict.CONSENTED, "True", "CodeConsented")):
+        found = next((entry for entry in entries if entry["verdict"] == verdict), None)
+        if found is not None:
+            return Fact(status, reason, found.get("message", ""))
+    total = sum(entry["files"] for entry in entries)
+    return Fact("True", "ArtefactScanned", f"{total} files were scanned; none holds code that needs consent")

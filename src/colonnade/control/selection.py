@@ -6,11 +6,18 @@ runtimes; the texts and reasons of failures).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import msgspec
+
+from colonnade import defaults
+
 _PROTOCOLS = ("v1", "v2", "grpc-v1", "grpc-v2")  # lowest first; one that is not known comes after them
+
+_CHOICE = frozenset({"supportedModelFormats", "protocolVersions", "disabled", "multiModel"})
 
 
 class Refusal(NamedTuple):
@@ -64,6 +71,13 @@ class Runtime:
         """Of the first entry for a format."""
         entries = self.spec.get("supportedModelFormats") or ()
         return next((each.get("priority") for each in entries if each["name"] == name), None)
+
+    @property
+    def digest(self) -> str:
+        """Of all that it gives to a replica: 16 hex digits. What it may be chosen for is no part of that."""
+        given = {key: value for key, value in self.spec.items() if key not in _CHOICE}
+        content = [self.kind, self.name, given, self.annotations.get(defaults.REQUIREMENTS)]
+        return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:16]
 
     def snapshot(self) -> dict[str, Any]:
         """The runtime as a JSON value, for `Runtimes.pinned`."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from colonnade import defaults
 
 MODEL_MOUNT = "/mnt/models"  # where KServe puts the artefact
+ORIGIN = "colonnade.dev/model-origin"  # on pods and the status: what the model was taken from instead of its URI
 SECRET_NAME = "serving.kserve.io/storageSecretName"  # noqa: S105 - the name of an annotation
 PLACEHOLDER = "<scheme-placeholder>"  # KServe's scheme of a `storage` block's path until its secret names the type
 _SAFETY = (defaults.TRUST_CODE, defaults.MODEL_DIGEST)

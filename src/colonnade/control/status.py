@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from colonnade.control import ports, progress
-from colonnade.control.components import TRANSFORMER
+from colonnade.control import ports, progress, safety
+from colonnade.control.components import PREDICTOR, TRANSFORMER
 from colonnade.control.deployed import DOWN, UP, WAITS, Deployed, Failure, Variant, Verdict, crash
 from colonnade.control.podstatus import CRASH_LOOP, compiled_summary, container_status
 from colonnade.control.rollout import PREVIOUS, Share
 from colonnade.control.routing import TAG_ROUTING, component_hosts, hosts
+from colonnade.control.sources import ORIGIN
 
 COMPILED_ANNOTATION = "colonnade.dev/compiled"  # on the service's status: what became of the model's compiled form
 DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
@@ -64,9 +65,10 @@ def status(
     knative = annotations.get(DEPLOYMENT_MODE) in _KNATIVE_MODES
     predictor = seen[0]
     entrance = _entrance(seen)
+    scanned = _scanned(predictor, old)
     new: dict[str, Any] = {
         "observedGeneration": isvc["metadata"].get("generation", 1),
-        "conditions": _conditions(old.get("conditions") or [], _facts(seen, knative), now),
+        "conditions": _conditions(old.get("conditions") or [], [*_facts(seen, knative), *_safe(scanned)], now),
         "deploymentMode": "Knative" if knative else "Standard",
         "modelStatus": _model_status(predictor, now, old.get("modelStatus") or {}),
         "components": {each.component.name: _component(isvc, each, place, own_ports) for each in seen},
@@ -75,21 +77,43 @@ def status(
     compiled = next(filter(None, map(compiled_summary, predictor.pods)), "")
     if compiled:
         notes[COMPILED_ANNOTATION] = compiled
+    origin = next(filter(None, (pod["metadata"].get("annotations", {}).get(ORIGIN) for pod in predictor.pods)), "")
+    if origin:
+        notes[ORIGIN] = origin
     if ports.DIRECT in own_ports:
         notes[ports.URL_ANNOTATION] = ports.url(own_ports[ports.DIRECT])
+    if scanned:
+        notes[safety.ANNOTATION] = scanned
     rollouts = {each.component.name: each.progress for each in seen if each.progress is not None}
     if rollouts:
         notes[progress.RECORD] = progress.record(rollouts)
     if notes:
         new["annotations"] = notes
     if predictor.runtime:
-        new["clusterServingRuntimeName"] = predictor.runtime
+        field = "servingRuntimeName" if predictor.runtime_kind == "ServingRuntime" else "clusterServingRuntimeName"
+        new[field] = predictor.runtime
     if predictor.variants:
         new["canaryStatuses"] = [_canary(predictor, variant) for variant in predictor.variants]
     if entrance.serving:
         new["url"] = f"{place.scheme}://{hosts(name, namespace, place.domain)[1 if knative else 0]}"
         new["address"] = {"url": f"{place.http}/serving/{namespace}/{name}"}
     return new
+
+
+def _scanned(predictor: Deployed, old: Mapping[str, Any]) -> str:
+    """The record of the scan of the latest revision's model. A revision without a pod keeps what was known of it."""
+    noted = (pod["metadata"].get("annotations", {}).get(safety.ANNOTATION) for pod in predictor.of(predictor.wanted))
+    recorded = predictor.scanned or next(filter(None, noted), "")
+    before = ((old.get("components") or {}).get(PREDICTOR) or {}).get("latestCreatedRevision", "")
+    if recorded or not predictor.wanted or before != predictor.wanted:
+        return recorded
+    return str((old.get("annotations") or {}).get(safety.ANNOTATION, ""))
+
+
+def _safe(scanned: str) -> list[_Fact]:
+    """The condition of the model's safety, once it is known."""
+    fact = safety.fact(scanned)
+    return [] if fact is None else [_Fact(safety.CONDITION, *fact, info=True)]
 
 
 def _entrance(seen: Sequence[Deployed]) -> Deployed:

@@ -1,4 +1,4 @@
-"""What a pod's words leave open until its process is started: `template` writes these names, `replica` fills them in."""
+"""What a pod leaves open until its process is started: `template` writes these names, `replica` fills them in."""
 
 from __future__ import annotations
 

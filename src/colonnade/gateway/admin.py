@@ -1,4 +1,4 @@
-"""The control plane's side door: push routes, ask for health and metrics, drain, take over the listening sockets.
+"""The control plane's side door: push routes, ask for health, metrics and work, drain, take over listening sockets.
 
 It is a Unix socket that only this user may open, so it needs no token. The listening sockets go over a second one by
 SCM_RIGHTS: a control plane that was restarted gets them from the living gateway, and can then start the next gateway
@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from colonnade.errors import InvalidInput, MethodNotAllowed, NotFound
+from colonnade.gateway import stats
 from colonnade.gateway.fleet import Fleet
 from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.routes import RouteTable
@@ -43,6 +44,7 @@ class Admin:
     """The handler of the admin socket.
 
     Args:
+        observed: the work of each revision, for scaling and rollouts.
         routes_file: where the last table is kept for the next start.
         health: the state of the process now.
         drain: begins the end of the process; returns at once.
@@ -52,12 +54,14 @@ class Admin:
         self,
         fleet: Fleet,
         metrics: GatewayMetrics,
+        observed: stats.Stats,
         routes_file: Path,
         health: Callable[[], Health],
         drain: Callable[[], None],
     ) -> None:
         self._fleet = fleet
         self._metrics = metrics
+        self._stats = observed
         self._routes_file = routes_file
         self._health = health
         self._drain = drain
@@ -78,12 +82,14 @@ class Admin:
                 return Response(body=msgspec.json.encode(self._health()))
             case "GET", "/metrics":
                 return Response(body=self._metrics.render(), content_type=CONTENT_TYPE)
+            case "GET", "/stats":
+                return Response(stream=self._stats.stream(), content_type=stats.CONTENT_TYPE)
             case "POST", "/drain":
                 self._drain()
                 return Response(202, b'{"draining":true}')
-            case _, "/routes" | "/healthz" | "/metrics" | "/drain":
+            case _, "/routes" | "/healthz" | "/metrics" | "/stats" | "/drain":
                 raise MethodNotAllowed(f"{request.path} does not take {request.method}.")
-        raise NotFound("The admin socket has PUT and GET /routes, GET /healthz, GET /metrics and POST /drain.")
+        raise NotFound("The admin socket has PUT and GET /routes, GET /healthz, /metrics and /stats, and POST /drain.")
 
     def _swap(self, body: bytes) -> None:
         try:

@@ -23,13 +23,12 @@ from colonnade.gateway.routes import Route, not_ready
 from colonnade.gateway.split import Split
 from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.way import Way
-from colonnade.graph.plan import Plan, Step
+from colonnade.graph.plan import Plan, Step, origin
 from colonnade.net import Exchange
 
 if TYPE_CHECKING:
     from colonnade.gateway.proxy import Proxy
 
-COMPONENT = "graph"
 HOPS = b"x-colonnade-graph-hops"
 READY_PATH = b"/readyz"
 
@@ -52,14 +51,6 @@ _NEVER = frozenset(
     }
 )
 _RETRY_SOON = [(b"retry-after", b"1")]
-
-
-def origin(url: str) -> tuple[str, str]:
-    """The component of the route for a URL's server, `https://host:443`, and its address, `host:443`."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
-    address = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-    return f"{parts.scheme}://{address}", address
 
 
 class Graphs:

@@ -221,6 +221,9 @@ class GrpcProxy:
         now = monotonic()
         revision = way.revision or way.service.choose(now)
         route, counts = revision.route, revision.counts
+        if route.graph is not None:
+            text = f"InferenceGraph {route.namespace}/{route.name} speaks no gRPC; ask it over HTTP."
+            raise _Refused(Code.UNIMPLEMENTED, text, counts)
         if not revision.ready:
             raise _Refused(Code.UNAVAILABLE, not_ready(route), counts, _RETRY_SOON)
         if revision.balancer.members and not revision.grpc_balancer.members:

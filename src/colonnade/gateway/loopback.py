@@ -1,8 +1,8 @@
 """The gateway's own ports on the loopback interface: one for each route that asks for one.
 
-A transformer is told `--predictor_host HOST:PORT` and asks for its predictor there, as it asks the cluster-local address
-on Kubernetes: with any `Host` it likes, with no token, over HTTP/1.1 or gRPC. So the port alone says which route is
-meant. Its requests pass through the gateway like all others and are split, held and counted.
+A transformer is told `--predictor_host HOST:PORT` and asks for its predictor there, as it asks the cluster-local
+address on Kubernetes: with any `Host` it likes, with no token, over HTTP/1.1 or gRPC. So the port alone says which
+route is meant. Its requests pass through the gateway like all others and are split, held and counted.
 """
 
 from __future__ import annotations

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from time import monotonic
+from time import monotonic, time
+from typing import NamedTuple
 
 from colonnade.gateway.guard import Guard
-from colonnade.observe.metrics import Counter, CounterChild, Gauge, Registry
+from colonnade.observe import latency
+from colonnade.observe.metrics import SECONDS, Counter, CounterChild, Gauge, Registry
 
 Key = tuple[str, str, str, str]
 """Namespace, service, component and revision; the last one is empty for what is answered before one is chosen."""
 
 _LABELS = ("namespace", "service", "component", "revision")
-REASONS = ("breaker", "queue", "share", "throttle")  # of refusals
+_SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})  # of gRPC codes
+THROTTLE = "throttle"
+REASONS = ("breaker", "queue", "share", THROTTLE)  # of refusals; the throttle answers 429, the others 503
+
+# Of latencies: those that scrapes show and those that analysis compares, so that a request is counted once for both.
+_BOUNDS = tuple(sorted({*SECONDS, *latency.BOUNDS}))
+_BUCKETS = (*(latency.bucket(bound) for bound in _BOUNDS), len(latency.BOUNDS) - 1)  # the bucket of each of them
 
 _READS: tuple[Callable[[Guard], float], ...] = (
     lambda guard: guard.in_flight,
@@ -25,15 +33,36 @@ _READS: tuple[Callable[[Guard], float], ...] = (
 )
 
 
+class Ended(NamedTuple):
+    """Requests that ended, and those of them that ended with 5xx, or with a gRPC code that means the same."""
+
+    answers: int
+    errors: int
+
+
 class RevisionMetrics:
     """The numbers of one revision.
 
     Attributes:
         failures: attempts that a replica did not answer, retried ones included.
         retries: requests sent to another replica after that.
+        since: Unix time at which the counts began.
     """
 
-    __slots__ = ("_followed", "_grpc", "_grpc_seconds", "_http", "_http_seconds", "_shed", "failures", "retries")
+    __slots__ = (
+        "_by_code",
+        "_followed",
+        "_grpc",
+        "_grpc_seconds",
+        "_http",
+        "_http_seconds",
+        "_shadow",
+        "_shadowed",
+        "_shed",
+        "failures",
+        "retries",
+        "since",
+    )
 
     def __init__(self, metrics: GatewayMetrics, key: Key) -> None:
         requests = metrics.requests
@@ -44,6 +73,10 @@ class RevisionMetrics:
         http = by_code("http")
         self._http = [http(f"{leading}xx") for leading in range(1, 6)]
         self._grpc = by_code("grpc")
+        self._by_code: dict[str, CounterChild] = {}
+        self._shadow: Callable[[str], CounterChild] = lambda outcome: metrics.shadow.labels(*key, outcome)
+        self._shadowed: dict[str, CounterChild] = {}
+        self.since = time()
         self._http_seconds = metrics.seconds.labels(*key, "http")
         self._grpc_seconds = metrics.seconds.labels(*key, "grpc")
         self.failures = metrics.failures.labels(*key)
@@ -67,8 +100,41 @@ class RevisionMetrics:
 
     def grpc(self, code: str, seconds: float) -> None:
         """Count the end of a call with its status code's name."""
-        self._grpc(code).inc()
+        child = self._by_code.get(code)
+        if child is None:
+            child = self._by_code[code] = self._grpc(code)
+        child.inc()
         self._grpc_seconds.observe(seconds)
+
+    def shadowed(self, outcome: str) -> None:
+        """Count what came of a request that was to be copied to this revision."""
+        child = self._shadowed.get(outcome)
+        if child is None:
+            child = self._shadowed[outcome] = self._shadow(outcome)
+        child.inc()
+
+    def shadow(self) -> dict[str, int]:
+        """Such requests so far, by what came of them."""
+        return {outcome: int(child.value) for outcome, child in self._shadowed.items()}
+
+    def ended(self) -> Ended:
+        """All answers so far, without those that say that a request was shed: they tell nothing of the revision."""
+        answers = sum(child.value for child in self._http)
+        errors = self._http[4].value
+        for code, child in self._by_code.items():
+            answers += child.value
+            if code in _SERVER_FAULTS:
+                errors += child.value
+        shed = sum(child.value for child in self._shed.values())
+        return Ended(int(answers - shed), int(errors - shed + self._shed[THROTTLE].value))
+
+    def latencies(self) -> list[int]:
+        """Answers so far in each bucket of `observe.latency`, of both protocols."""
+        found = [0] * len(latency.BOUNDS)
+        for counts in (self._http_seconds.counts, self._grpc_seconds.counts):
+            for bucket, count in zip(_BUCKETS, counts, strict=True):
+                found[bucket] += count
+        return found
 
 
 class GatewayMetrics:
@@ -86,6 +152,8 @@ class GatewayMetrics:
             "colonnade_gateway_request_seconds",
             "Time from a request's head to the end of its answer.",
             (*_LABELS, "protocol"),
+            _BOUNDS,
+            SECONDS,
         )
         self.failures = registry.counter(
             "colonnade_gateway_upstream_failures_total", "Attempts that a replica did not answer.", _LABELS
@@ -98,6 +166,12 @@ class GatewayMetrics:
             "Requests refused at once: `breaker`, no replica answered for a while; `queue`, too many wait for a "
             "replica; `share`, too many are under way; `throttle`, the replicas refuse most of them.",
             (*_LABELS, "reason"),
+        )
+        self.shadow = registry.counter(
+            "colonnade_gateway_shadow_total",
+            "Requests that were to be copied to a shadow revision: its answer was `equal` or `different`, it `failed` "
+            "to answer, the copy was `dropped`, or an answer was too large and stayed `uncompared`.",
+            (*_LABELS, "result"),
         )
         self.followed: list[Counter | Gauge] = [
             registry.gauge("colonnade_gateway_service_in_flight", "Requests of a revision under way.", _LABELS),
@@ -132,7 +206,7 @@ class GatewayMetrics:
         """Forget all revisions but these, so that scrapes do not grow with every revision that ever was."""
         for key in self._revisions.keys() - revisions:
             del self._revisions[key]
-            for metric in (self.requests, self.failures, self.retries, self.shed, *self.followed):
+            for metric in (self.requests, self.failures, self.retries, self.shed, self.shadow, *self.followed):
                 metric.remove(*key)
             self.seconds.remove(*key)
 

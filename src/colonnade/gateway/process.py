@@ -19,6 +19,7 @@ from colonnade.gateway.loopback import Loopback
 from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.proxy import Proxy
 from colonnade.gateway.scrape import Scrape
+from colonnade.gateway.stats import Stats
 from colonnade.net import App, HttpServer, Limits, asynchronous, http2
 
 _LAST_CHANCE = 0.9  # of the grace period; then requests that still wait for a replica are told so
@@ -69,7 +70,9 @@ class Gateway:
         self._loopback = Loopback(ingress, self._server)
         self.fleet.on_swap = self._loopback.follow
         self._admin = HttpServer(
-            asynchronous(admin.Admin(self.fleet, self._metrics, settings.routes, self._health, self.drain))
+            asynchronous(
+                admin.Admin(self.fleet, self._metrics, Stats(self.fleet), settings.routes, self._health, self.drain)
+            )
         )
         self._offer = admin.SocketOffer(f"{settings.admin}.fds", self._offered)
         self._draining = asyncio.Event()

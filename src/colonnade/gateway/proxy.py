@@ -18,6 +18,7 @@ from colonnade.gateway.fleet import Fleet
 from colonnade.gateway.forward import RETRY_SOON, Forward
 from colonnade.gateway.graphs import Graphs
 from colonnade.gateway.metrics import GatewayMetrics
+from colonnade.gateway.observed import Observed
 from colonnade.gateway.routes import LIFECYCLE, not_ready
 from colonnade.gateway.scrape import Scrape
 from colonnade.gateway.service import RouteKey
@@ -68,8 +69,9 @@ class Proxy:
         else:
             self.graphs.begin(exchange, way)
 
-    def forward(self, exchange: Exchange, way: Way, make: type[Forward] = Forward) -> None:
-        """Send a request on its way, if its service takes it now. `make`: what accompanies it there."""
+    def forward(self, exchange: Exchange, way: Way, make: type[Forward] | None = None) -> None:
+        """Send a request on its way, if its service takes it now. `make`: what accompanies it there, if that is no
+        matter of the service."""
         now = monotonic()
         revision = way.revision
         cookie: Header | None = None
@@ -84,6 +86,8 @@ class Proxy:
             if b"upgrade" in exchange.headers and offers_websocket(exchange):
                 Tunnel(self, exchange, way, revision).begin()
             else:
+                if make is None:
+                    make = Observed if way.service.observers else Forward
                 make(self, exchange, way, revision, cookie).begin()
         else:
             revision.counts.shed(refused.reason)

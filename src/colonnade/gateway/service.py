@@ -11,9 +11,11 @@ import msgspec
 
 from colonnade.gateway.guard import Guard
 from colonnade.gateway.metrics import GatewayMetrics, RevisionMetrics
+from colonnade.gateway.observed import Observer
 from colonnade.gateway.replica import Replica
 from colonnade.gateway.revision import Revision
 from colonnade.gateway.routes import Backend, Route, Target
+from colonnade.gateway.shadow import Mirror
 from colonnade.gateway.shares import Shares
 from colonnade.gateway.split import Split
 from colonnade.gateway.sticky import Sticky, stuck
@@ -37,9 +39,22 @@ class Service:
         revisions: by name, in the order of the table; never empty.
         sole: the one that takes every request, if there is only one with a weight.
         sticky: what tells callers apart, if they stay with their revision.
+        observers: who wants to see requests and their answers.
     """
 
-    __slots__ = ("_held", "_metrics", "_share", "_split", "_timeouts", "revisions", "route", "sole", "sticky")
+    __slots__ = (
+        "_held",
+        "_metrics",
+        "_mirror",
+        "_share",
+        "_split",
+        "_timeouts",
+        "observers",
+        "revisions",
+        "route",
+        "sole",
+        "sticky",
+    )
 
     def __init__(
         self,
@@ -58,6 +73,8 @@ class Service:
         self.revisions: dict[str, Revision] = {}
         self.sole: Revision | None = None
         self.sticky: Sticky | None = None
+        self.observers: tuple[Observer, ...] = ()
+        self._mirror: Mirror | None = None
 
     @property
     def counts(self) -> RevisionMetrics:
@@ -87,6 +104,8 @@ class Service:
         weighty = [name for name, weight in weights.items() if weight > 0]
         self.sole = self.revisions[weighty[0]] if len(weighty) == 1 else None
         self.sticky = Sticky.read(route.sticky)
+        self._mirror = self._mirrored(route)
+        self.observers = () if self._mirror is None else (self._mirror,)
         return [revision for name, revision in before.items() if name not in self.revisions]
 
     def wake(self) -> None:
@@ -123,6 +142,17 @@ class Service:
         """The revision of a caller who has no cookie yet, and the value that brings it back there."""
         value = os.urandom(12).hex().encode()
         return self.of_caller(value) or self.choose(now), value
+
+    def _mirrored(self, route: Route) -> Mirror | None:
+        """What copies requests to the shadow of the route; the same as before if that is the same."""
+        wanted = route.shadow
+        revision = None if wanted is None else self.revisions.get(wanted.revision)
+        if wanted is None or revision is None:
+            return None
+        before = self._mirror
+        if before is not None and (before.settings, before.revision) == (wanted, revision):
+            return before
+        return Mirror(wanted, revision)
 
     def _other(self, revision: Revision, now: float) -> Revision:
         others = [one for one in self.revisions.values() if one.weight > 0 and _takes(one, now)]

@@ -10,16 +10,19 @@ route table. So it is kept with the remembered head (`Exchange.memo`) and is val
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from colonnade.gateway.forwarding import request_headers
 from colonnade.gateway.matching import Matcher
 from colonnade.gateway.replica import Replica
 from colonnade.gateway.revision import Revision
-from colonnade.gateway.service import Service
 from colonnade.net import Exchange, Header, Upstream
 from colonnade.net.deadlines import EXPECTED, GRPC, earlier, passed_on
 from colonnade.net.http2 import Http2Upstream
 from colonnade.net.mux import MuxUpstream
+
+if TYPE_CHECKING:
+    from colonnade.gateway.service import Service
 
 CLIENTS = 64  # that the heads of one way are kept for
 
@@ -89,6 +92,19 @@ class Way:
             self.introduces = value is None and bool(sticky.cookie) and not grpc
             if value is not None:
                 self.revision = service.of_caller(value)
+
+    def to(self, revision: Revision) -> Way:
+        """The way of the same requests to another revision of their service, however long their callers wait."""
+        return Way(
+            self.matcher,
+            self.service,
+            self.path,
+            self._hide_authorization,
+            None,
+            headers={},
+            tag=revision.name,
+            grpc=self.grpc,
+        )
 
     def choose(self, now: float) -> tuple[Revision, Header | None]:
         """The revision of the next request, and the field that its answer introduces its caller with."""

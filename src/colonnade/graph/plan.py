@@ -7,10 +7,12 @@ annotations on steps have become numbers. It travels with the route table, so it
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 ROOT = "root"
+COMPONENT = "graph"  # of the route of a graph
 
 Kind = Literal["Sequence", "Splitter", "Ensemble", "Switch"]
 
@@ -66,6 +68,14 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     nodes: dict[str, Node]
     headers: tuple[str, ...] = ()
     service_timeout: float | None = None
+
+
+def origin(url: str) -> tuple[str, str]:
+    """The server of a URL as `https://host:443`, which is the component of its route, and its address, `host:443`."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    address = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return f"{parts.scheme}://{address}", address
 
 
 def label(node: str, index: int, step: Step) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Generic, TypeVar
 
@@ -79,10 +79,12 @@ class GaugeChild:
 class HistogramChild:
     """Counts of observed values per bucket, and their sum."""
 
-    __slots__ = ("_bounds", "counts", "sum")
+    __slots__ = ("_bounds", "_shown", "counts", "sum")
 
-    def __init__(self, bounds: tuple[float, ...]) -> None:
+    def __init__(self, bounds: tuple[float, ...], shown: frozenset[float] | None = None) -> None:
+        """`shown`: those of the bounds that the text form has; None for all."""
         self._bounds = bounds
+        self._shown = shown
         self.counts = [0] * (len(bounds) + 1)  # not cumulative; the last one is above all bounds
         self.sum = 0.0
 
@@ -102,7 +104,8 @@ class HistogramChild:
         total = 0
         for bound, count in zip((*self._bounds, math.inf), self.counts, strict=True):
             total += count
-            yield f'{name}_bucket{{{lead}le="{_number(bound)}"}} {total}'
+            if self._shown is None or bound in self._shown or bound == math.inf:
+                yield f'{name}_bucket{{{lead}le="{_number(bound)}"}} {total}'
         yield f"{name}_sum{_braced(labels)} {_number(self.sum)}"
         yield f"{name}_count{_braced(labels)} {total}"
 
@@ -230,13 +233,22 @@ class Registry:
         return metric
 
     def histogram(
-        self, name: str, help_text: str, labels: Sequence[str] = (), buckets: Sequence[float] = SECONDS
+        self,
+        name: str,
+        help_text: str,
+        labels: Sequence[str] = (),
+        buckets: Sequence[float] = SECONDS,
+        shown: Collection[float] | None = None,
     ) -> Histogram:
-        """Make a histogram with these upper bounds, rising; infinity is added. Raises ValueError as `counter` does."""
+        """Make a histogram with these upper bounds, rising; infinity is added. Raises ValueError as `counter` does.
+
+        `shown`: those of the bounds that are told on scrape; the others are for whoever reads `HistogramChild.counts`.
+        """
         bounds = tuple(float(bound) for bound in buckets if bound != math.inf)
         if not bounds or any(not low < high for low, high in pairwise(bounds)):
             raise ValueError(f"buckets of metric {name!r} must rise: {buckets}")
-        metric = Histogram(name, help_text, labels, lambda: HistogramChild(bounds))
+        told = None if shown is None else frozenset(shown)
+        metric = Histogram(name, help_text, labels, lambda: HistogramChild(bounds, told))
         self._add(metric)
         return metric
 

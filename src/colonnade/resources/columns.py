@@ -48,6 +48,14 @@ INFERENCE_GRAPH = (
     Column("Ready", "string", "Whether the graph takes requests."),
     _AGE,
 )
+SERVING_RUNTIME = (
+    _NAME,
+    Column("Disabled", "boolean", "Whether the runtime is passed over."),
+    Column("ModelType", "string", "The first model format that it serves."),
+    Column("Containers", "string", "Name of its first container."),
+    _AGE,
+    Column("Runs", "string", "What runs it on this machine.", priority=1),
+)
 NAMESPACE = (_NAME, Column("Status", "string", "Phase of the namespace."), _AGE)
 POD = (
     _NAME,
@@ -214,6 +222,20 @@ def _inference_graph(obj: Object, now: datetime) -> list[Cell]:
     return [_name(obj), _cell(_dig(obj, "status", "url")), _cell(ready.get("status")), _created(obj, now)]
 
 
+def _serving_runtime(obj: Object, now: datetime) -> list[Cell]:
+    """KServe's columns ask for `[*].name`, of which the API server prints the first."""
+    formats = [item.get("name") for item in _objects(_dig(obj, "spec", "supportedModelFormats"))]
+    containers = [item.get("name") for item in _objects(_dig(obj, "spec", "containers"))]
+    return [
+        _name(obj),
+        _cell(_dig(obj, "spec", "disabled")),
+        _cell(next(iter(formats), None)),
+        _cell(next(iter(containers), None)),
+        _created(obj, now),
+        _cell(_dig(obj, "metadata", "annotations", "colonnade.dev/runs")),
+    ]
+
+
 def _namespace(obj: Object, now: datetime) -> list[Cell]:
     return [_name(obj), _cell(_dig(obj, "status", "phase")), _created(obj, now)]
 
@@ -317,6 +339,8 @@ def _local_model_node_group(obj: Object, now: datetime) -> list[Cell]:
 _ROWS: dict[str, Callable[[Object, datetime], list[Cell]]] = {
     "InferenceService": _inference_service,
     "InferenceGraph": _inference_graph,
+    "ServingRuntime": _serving_runtime,
+    "ClusterServingRuntime": _serving_runtime,
     "Namespace": _namespace,
     "Pod": _pod,
     "Event": _event,

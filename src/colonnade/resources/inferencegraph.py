@@ -27,9 +27,12 @@ def url_failure(url: str) -> str | None:
     """Why nothing can be asked at a URL, or None."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        secret = "@" in parts.netloc
     except ValueError:
-        usable = False
+        usable = secret = False
+    if secret:
+        return "a URL with credentials is not used, as everybody who may read the graph would read them"
     if not usable or not url.isascii() or not url.isprintable() or any(letter in url for letter in ' {}<>"\\^`|'):
         return f"{url!r} is not a URL such as http://host:port/path; write one without placeholders"
     return None
@@ -116,9 +119,7 @@ class InferenceGraphSpec(Resource, frozen=True):
     nodes: Annotated[dict[str, InferenceRouter], field_doc("Nodes by name; `root` gets the request.")]
     timeout: Annotated[Int64 | None, field_doc("Limit of one request, in seconds.", RUNS, "kept by the gateway")] = None
     router_timeouts: Annotated[RouterTimeouts | None, field_doc("Limits of the router.")] = None
-    resources: Annotated[
-        ResourceRequirements | None, field_doc("Compute of the router.", rule=lambda *_: Ruling(EMULATED, _NO_ROUTER))
-    ] = None
+    resources: Annotated[ResourceRequirements | None, field_doc("Compute of the router.", EMULATED, _NO_ROUTER)] = None
     affinity: Annotated[FreeObject | None, field_doc("Placement rules.", EMULATED, _NO_ROUTER)] = None
     min_replicas: Annotated[Int32 | None, field_doc("Least number of routers.", EMULATED, _NO_ROUTER)] = None
     max_replicas: Annotated[Int32 | None, field_doc("Greatest number of routers.", EMULATED, _NO_ROUTER)] = None

@@ -229,6 +229,31 @@ LOCAL_MODEL_NODE_GROUP = Kind(
     subresources=("status",),
 )
 
+SERVING_RUNTIME = Kind(
+    group=GROUP,
+    version="v1alpha1",
+    kind="ServingRuntime",
+    plural="servingruntimes",
+    singular="servingruntime",
+    short_names=(),
+    namespaced=True,
+    verbs=_WRITE + _READ,
+    columns=columns.SERVING_RUNTIME,
+    struct=ServingRuntime,
+)
+CLUSTER_SERVING_RUNTIME = Kind(
+    group=GROUP,
+    version="v1alpha1",
+    kind="ClusterServingRuntime",
+    plural="clusterservingruntimes",
+    singular="clusterservingruntime",
+    short_names=(),
+    namespaced=False,
+    verbs=_WRITE + _READ,
+    columns=columns.SERVING_RUNTIME,
+    struct=ClusterServingRuntime,
+)
+
 KINDS: tuple[Kind, ...] = (
     INFERENCE_SERVICE,
     INFERENCE_GRAPH,
@@ -243,12 +268,12 @@ KINDS: tuple[Kind, ...] = (
     LOCAL_MODEL_CACHE,
     LOCAL_MODEL_NAMESPACE_CACHE,
     LOCAL_MODEL_NODE_GROUP,
+    SERVING_RUNTIME,
+    CLUSTER_SERVING_RUNTIME,
 )
 """What the API serves."""
 
 NOT_SERVED: dict[str, type[msgspec.Struct] | None] = {
-    "ServingRuntime": ServingRuntime,
-    "ClusterServingRuntime": ClusterServingRuntime,
     "TrainedModel": None,
     "LocalModelNode": None,
     "LLMInferenceService": None,

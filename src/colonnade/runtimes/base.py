@@ -31,10 +31,13 @@ class LoadOptions:
         trust_code: code that the artefact holds may run: the user consents (`colonnade.dev/trust-code: "true"`), or it
             is a `model.py` that the operator placed on this machine. Decided where the artefact's origin is known.
         env: the replica's environment; adapters read their settings from it, never from `os.environ`.
+        settings: flags that are for one adapter, by their names without the hyphens in front; a switch that is on has
+            the value `true`.
     """
 
     trust_code: bool = False
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class Runtime(Protocol):

@@ -1,15 +1,13 @@
-"""Which adapter serves what: by name, by file, by KServe's model format, by KServe's image.
+"""Which adapter serves what: by name, and by the files of a model. What plays the role of an image says `images`.
 
 Importing this module imports no framework and no adapter, because the control plane and the command line ask it and
-must start quickly. The table of entries follows the runtimes that KServe installs: the same
-names and the same order of preference, so that a manifest picks here what it picks on a cluster.
+must start quickly.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from colonnade.errors import InvalidInput
@@ -20,60 +18,15 @@ _MODULES = {
     "xgboost": ("colonnade.runtimes.xgboost", "XGBoostRuntime"),
     "lightgbm": ("colonnade.runtimes.lightgbm", "LightGBMRuntime"),
     "onnx": ("colonnade.runtimes.onnx", "OnnxRuntime"),
+    "pmml": ("colonnade.runtimes.pmml.adapter", "PmmlRuntime"),
+    "mlflow": ("colonnade.runtimes.mlflow", "MLflowRuntime"),
+    "torch": ("colonnade.runtimes.torch", "TorchRuntime"),
+    "tensorflow": ("colonnade.runtimes.tensorflow", "TensorFlowRuntime"),
+    "huggingface": ("colonnade.runtimes.huggingface.adapter", "HuggingFaceRuntime"),
     "python": ("colonnade.runtimes.python", "PythonRuntime"),
 }
 
 RUNTIMES: tuple[str, ...] = tuple(_MODULES)
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeEntry:
-    """One (runtime of KServe, adapter of ours) pair.
-
-    Attributes:
-        name: the ServingRuntime's name, as status shows it.
-        runtime: the adapter, or `auto` where one image serves several formats and the artefact decides.
-        formats: the `modelFormat` names it takes.
-        protocols: `protocolVersion` values it may be asked for. The replica speaks all protocols whatever is asked.
-        auto_select: whether a manifest that names no runtime may get it.
-    """
-
-    name: str
-    runtime: str
-    formats: tuple[str, ...]
-    protocols: tuple[str, ...]
-    auto_select: bool = True
-
-
-# In order of preference. `mlserver` stands before KServe's own servers for v2 because its priority is higher there.
-ENTRIES: tuple[RuntimeEntry, ...] = (
-    RuntimeEntry("kserve-mlserver", "sklearn", ("sklearn",), ("v2",)),
-    RuntimeEntry("kserve-mlserver", "xgboost", ("xgboost",), ("v2",)),
-    RuntimeEntry("kserve-mlserver", "lightgbm", ("lightgbm",), ("v2",)),
-    RuntimeEntry("kserve-sklearnserver", "sklearn", ("sklearn",), ("v1", "v2")),
-    RuntimeEntry("kserve-xgbserver", "xgboost", ("xgboost",), ("v1", "v2")),
-    RuntimeEntry("kserve-lgbserver", "lightgbm", ("lightgbm",), ("v1", "v2")),
-    RuntimeEntry("kserve-tritonserver", "onnx", ("onnx",), ("v2", "grpc-v2")),
-    RuntimeEntry("kserve-predictiveserver", "sklearn", ("sklearn",), ("v1", "v2"), auto_select=False),
-    RuntimeEntry("kserve-predictiveserver", "xgboost", ("xgboost",), ("v1", "v2"), auto_select=False),
-    RuntimeEntry("kserve-predictiveserver", "lightgbm", ("lightgbm",), ("v1", "v2"), auto_select=False),
-    # What KServe's table lacks and this product serves: gRPC of the table models, V1 of ONNX, a Python class.
-    RuntimeEntry("colonnade-sklearn", "sklearn", ("sklearn",), ("v1", "v2", "grpc-v2")),
-    RuntimeEntry("colonnade-xgboost", "xgboost", ("xgboost",), ("v1", "v2", "grpc-v2")),
-    RuntimeEntry("colonnade-lightgbm", "lightgbm", ("lightgbm",), ("v1", "v2", "grpc-v2")),
-    RuntimeEntry("colonnade-onnx", "onnx", ("onnx",), ("v1", "v2", "grpc-v2")),
-    RuntimeEntry("colonnade-python", "python", ("python",), ("v1", "v2", "grpc-v2")),
-)
-
-# The last part of an image's repository -> (entry name, adapter). `mlserver` and `predictiveserver` serve several
-# formats, so there the artefact decides.
-_IMAGES = {
-    "sklearnserver": ("kserve-sklearnserver", "sklearn"),
-    "xgbserver": ("kserve-xgbserver", "xgboost"),
-    "lgbserver": ("kserve-lgbserver", "lightgbm"),
-    "predictiveserver": ("kserve-predictiveserver", "auto"),
-    "mlserver": ("kserve-mlserver", "auto"),
-}
 
 
 def runtime(name: str) -> Runtime:
@@ -106,6 +59,10 @@ def _runtime_of_file(path: Path) -> str | None:
         return "onnx"
     if suffix == ".ubj":
         return "xgboost"
+    if suffix == ".pmml":
+        return "pmml"
+    if suffix in (".pt", ".pth", ".pt2"):
+        return "torch"
     if suffix in (".bst", ".json", ".txt"):
         with path.open("rb") as file:
             head = file.read(256)
@@ -116,9 +73,33 @@ def _runtime_of_file(path: Path) -> str | None:
     return None
 
 
+def _runtime_of_folder(folder: Path) -> str | None:
+    """The adapter for a folder of a known form, or None."""
+    if (folder / "MLmodel").is_file():
+        return "mlflow"
+    if _is_saved_model(folder):
+        return "tensorflow"
+    if (folder / "config.json").is_file() and (
+        any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
+    ):
+        return "huggingface"
+    return None
+
+
+def _is_saved_model(folder: Path) -> bool:
+    """A SavedModel, or one folder for each of its versions, of which the highest counts."""
+    if (folder / "saved_model.pb").is_file():
+        return True
+    below = [entry for entry in folder.iterdir() if entry.is_dir()]
+    if not below or not all(entry.name.isdecimal() for entry in below):
+        return False
+    return (max(below, key=lambda entry: int(entry.name)) / "saved_model.pb").is_file()
+
+
 _ACCEPTED = (
     "accepted are .joblib, .pkl, .pickle, .skops (scikit-learn), .onnx (ONNX), .bst, .json, .ubj (XGBoost), "
-    ".bst, .txt (LightGBM), or a folder with one of these or with a model.py"
+    ".bst, .txt (LightGBM), .pmml (PMML), .pt, .pth, .pt2 (PyTorch), or a folder with one of these, with a model.py, "
+    "an MLmodel (MLflow), a saved_model.pb (TensorFlow), or a config.json and weights (Hugging Face)"
 )
 
 
@@ -141,6 +122,9 @@ def detect(path: Path) -> str:
         raise InvalidInput(f"{path} does not exist; {_ACCEPTED}")
     if (path / "model.py").is_file():
         return "python"
+    known = _runtime_of_folder(path)
+    if known is not None:
+        return known
     files = {entry.name: _runtime_of_file(entry) for entry in sorted(path.iterdir()) if entry.is_file()}
     models = {name: adapter for name, adapter in files.items() if adapter is not None}
     if not models:
@@ -151,43 +135,3 @@ def detect(path: Path) -> str:
         listed = ", ".join(f"{name} ({adapter})" for name, adapter in models.items())
         raise InvalidInput(f"{path} holds models of several frameworks: {listed}; name the file, or pick a runtime")
     return adapters.pop()
-
-
-def for_format(model_format: str, protocol: str | None = None) -> RuntimeEntry | None:
-    """The entry that KServe's automatic selection would take, or None.
-
-    Args:
-        model_format: `modelFormat.name`.
-        protocol: `protocolVersion`, or None when the manifest leaves it out: v1, or what the format offers first.
-    """
-    offers = [entry for entry in ENTRIES if entry.auto_select and model_format in entry.formats]
-    wanted = [entry for entry in offers if (protocol or "v1") in entry.protocols]
-    return next(iter(wanted), None) if protocol else next(iter(wanted or offers), None)
-
-
-def for_name(name: str, model_format: str | None = None) -> RuntimeEntry | None:
-    """The entry of a named runtime (`predictor.model.runtime`) for this format, or None."""
-    return next(
-        (entry for entry in ENTRIES if entry.name == name and model_format in (None, *entry.formats)),
-        None,
-    )
-
-
-def _image_basename(image: str) -> str:
-    """`registry:5000/kserve/sklearnserver:v1@sha256:..` -> `sklearnserver`."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-
-
-def for_image(image: str) -> RuntimeEntry | None:
-    """The entry that stands in for a known KServe image, whatever its registry and tag, or None.
-
-    `sklearnserver` and `kserve-sklearnserver` are the same image under its released and its local name.
-    """
-    base = _image_basename(image).removeprefix("kserve-")
-    known = _IMAGES.get(base)
-    if known is None:
-        return None
-    name, adapter = known
-    entries = [entry for entry in ENTRIES if entry.name == name]
-    formats = tuple(each for entry in entries for each in entry.formats)
-    return RuntimeEntry(name, adapter, formats, entries[0].protocols, entries[0].auto_select)

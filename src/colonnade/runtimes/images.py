@@ -7,8 +7,10 @@ the images; which of the programs are there is asked once (`installed`) and hand
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MODELS = "/mnt/models"  # where a container finds its model
@@ -61,10 +63,7 @@ IMAGES: Mapping[str, Image] = {
     "autogluonserver": Image({}, "autogluonserver", ("autogluonserver",)),
     "model_server": Image({}, "ovms", ("ovms",)),
     "colonnade": Image(
-        {
-            name: name
-            for name in (*_TABLES, "onnx", "pmml", "mlflow", "python", "tensorflow", "huggingface")
-        }
+        {name: name for name in (*_TABLES, "onnx", "pmml", "mlflow", "python", "tensorflow", "huggingface")}
         | {"pytorch": "torch"}
     ),
 }
@@ -85,6 +84,8 @@ def of(reference: str) -> Image | None:
     return IMAGES.get(_ALIASES.get(base, base))
 
 
-def installed(which: Callable[[str], str | None] = shutil.which) -> frozenset[str]:
-    """The programs of the table that this machine has."""
-    return frozenset(image.program for image in IMAGES.values() if image.program and which(image.program))
+def installed(path: str | None = None) -> frozenset[str]:
+    """The programs of the table that replicas find: on `path`, else beside our own interpreter and on our PATH."""
+    searched = path or os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)))
+    programs = (image.program for image in IMAGES.values() if image.program)
+    return frozenset(program for program in programs if shutil.which(program, path=searched))

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 class LightGBMModel(Model):
-    """A booster. Inputs are not declared: it takes any numeric type, and columns by name as well as one matrix."""
+    """A booster. Its declared input is one matrix; it takes any numeric type, and columns by name as well."""
 
     platform = "lightgbm"
+    lenient = True
     inline = True
     max_batch_size = defaults.MAX_BATCH_SIZE
 
@@ -33,6 +34,7 @@ class LightGBMModel(Model):
         self.booster = booster
         self._threads = thread_count
         self._names: list[str] = booster.feature_name()
+        self.inputs, self.outputs = tables.described(self, len(self._names))
 
     def predict(self, table: np.ndarray | pandas.DataFrame) -> np.ndarray:
         """The booster's output: shape (rows,) or (rows, classes), FP64.

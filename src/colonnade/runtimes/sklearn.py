@@ -29,10 +29,11 @@ _log = logging.getLogger(__name__)
 class SklearnModel(Model):
     """A fitted estimator.
 
-    V2 inputs are not declared: the estimator takes any numeric type, and columns by name as well as one matrix.
+    Its declared input is one matrix; the estimator takes any numeric type, and columns by name as well.
     """
 
     platform = "sklearn"
+    lenient = True
     inline = True
     max_batch_size = defaults.MAX_BATCH_SIZE
 
@@ -48,6 +49,10 @@ class SklearnModel(Model):
         width = getattr(estimator, "n_features_in_", None)
         self._width: int | None = None if width is None else int(width)
         self._needs_frame = self._names is not None and _selects_by_name(estimator)
+        if self._needs_frame:
+            framework("pandas", "pandas", "pandas")  # that it is missing is said now, and not to each request
+        elif self._width is not None:
+            self.inputs, self.outputs = tables.described(self, self._width)
 
     def predict(self, table: np.ndarray | pandas.DataFrame) -> Any:
         """The estimator's answer for a matrix (rows, features), named columns, or a list of texts.

@@ -6,6 +6,8 @@ What the caller got wrong is said here in one way, with names and numbers, inste
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,14 @@ import numpy.typing as npt
 
 from colonnade.errors import InvalidInput
 from colonnade.runtimes.base import require_width
-from colonnade.wire.tensors import InferRequest, Tensor
+from colonnade.wire.tensors import InferRequest, Tensor, TensorSpec
 
 if TYPE_CHECKING:
     import pandas
+
+    from colonnade.model.contract import Model
+
+_log = logging.getLogger(__name__)
 
 _EXAMPLES = 4  # rows
 _SHOWN = 8  # names of features that a message lists
@@ -44,6 +50,26 @@ def example(name: str, width: int, dtype: npt.DTypeLike = np.float32) -> InferRe
     """Some rows of numbers for the model `name`, to try it out; the same each time."""
     rows = np.random.default_rng(0).standard_normal((_EXAMPLES, width))
     return InferRequest(name, [Tensor.of("input-0", rows.astype(dtype))])
+
+
+def described(model: Model, width: int) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Inputs and outputs of a model over matrices of `width` columns, for its metadata.
+
+    The output is what the model gives for the rows of `example` in double precision: no framework says it beforehand
+    for all of its models. A model that fails on such rows declares no output.
+    """
+    inputs = [TensorSpec("input-0", "FP64", (-1, width))]
+    rows = example(model.name, width, np.float64).inputs[0].data
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about rows that nobody sent
+            answer = Tensor.of("output-0", model.predict(rows))
+    except Exception as error:  # estimators raise anything on rows that they were not made for
+        _log.info("the outputs of %s are not declared: %s", model.name, error)
+        return inputs, []
+    if answer.shape[:1] != rows.shape[:1]:
+        return inputs, []
+    return inputs, [TensorSpec(answer.name, answer.datatype, (-1, *answer.shape[1:]))]
 
 
 def texts(array: np.ndarray) -> np.ndarray:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 class XGBoostModel(Model):
-    """A booster. Inputs are not declared: it takes any numeric type, and columns by name as well as one matrix."""
+    """A booster. Its declared input is one matrix; it takes any numeric type, and columns by name as well."""
 
     platform = "xgboost"
+    lenient = True
     inline = True
     max_batch_size = defaults.MAX_BATCH_SIZE
 
@@ -38,6 +39,7 @@ class XGBoostModel(Model):
         self._names: list[str] | None = booster.feature_names
         kind = json.loads(booster.save_config())["learner"]["learner_train_param"]["booster"]
         self._in_place = kind != "gblinear"  # linear boosters have no prediction from a plain array
+        self.inputs, self.outputs = tables.described(self, self._width)
 
     def predict(self, table: np.ndarray | pandas.DataFrame) -> np.ndarray:
         """The booster's output: shape (rows,) or (rows, classes), FP32.

@@ -104,7 +104,9 @@ _NUMPY_UFUNCS = re.compile(
     r"left_shift|less|less_equal|log|log10|log1p|log2|logaddexp|logaddexp2|logical_and|logical_not|"
     r"logical_or|logical_xor|matmul|matvec|maximum|minimum|mod|modf|multiply|negative|nextafter|"
     r"not_equal|positive|pow|power|rad2deg|radians|reciprocal|remainder|right_shift|rint|sign|signbit|"
-    r"sin|sinh|spacing|sqrt|square|subtract|tan|tanh|true_divide|trunc|vecdot|vecmat"
+    r"sin|sinh|spacing|sqrt|square|subtract|tan|tanh|true_divide|trunc|vecdot|vecmat|"
+    r"clip|count|endswith|find|index|isalnum|isalpha|isdecimal|isdigit|islower|isnumeric|isspace|istitle|isupper|rfind|"
+    r"rindex|startswith|str_len"
 )
 
 # Classes of others that modules of scikit-learn import, so that they can be named through them.
@@ -153,9 +155,7 @@ def kind_of(module: str, name: str) -> Kind:
 
 
 def torch_kind_of(module: str, name: str) -> Kind:
-    """The same for a checkpoint of PyTorch: what `torch.load` takes with `weights_only`, and TorchScript's classes."""
-    if within(module, _TORCH_SCRIPT):
-        return Kind.CALLED
+    """The same for a checkpoint of PyTorch: what `torch.load` takes with `weights_only`."""
     if "." in name:
         return Kind.DENIED
     if module == "torch._utils" and name in _TORCH_REBUILDERS:
@@ -167,6 +167,11 @@ def torch_kind_of(module: str, name: str) -> Kind:
     if module in ("torch", "torch.storage", "torch.cuda") and _TORCH_VALUES.fullmatch(name):
         return Kind.CALLED
     return kind_of(module, name)
+
+
+def torch_script_kind_of(module: str, name: str) -> Kind:
+    """The same for TorchScript, whose own classes are no Python: they stand in its `code/`."""
+    return Kind.CALLED if within(module, _TORCH_SCRIPT) else torch_kind_of(module, name)
 
 
 def _numpy(module: str, name: str) -> Kind:
@@ -196,7 +201,7 @@ def _sklearn(module: str, name: str) -> Kind:
         return Kind.HELD
     if _CLASS.fullmatch(name) and name not in _SKLEARN_FOREIGN:
         return Kind.CALLED
-    restores = name.startswith("__pyx_unpickle_") or name == "make_column_selector"
+    restores = name.startswith("__pyx_unpickle_") or name in ("make_column_selector", "_nandict")
     fresh = name == "newObj" and module.rpartition(".")[2].startswith(SKLEARN_SUFFIXES_OF_NEW)
     return Kind.CALLED if restores or fresh else Kind.DENIED
 

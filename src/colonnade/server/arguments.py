@@ -57,6 +57,7 @@ class Arguments:
         grace: seconds that requests in flight get after SIGTERM.
         termination_file: where the cause of a failed load is written, or None.
         ignored: flags that were given and have no effect here.
+        settings: flags for the adapter, see `runtimes.base.LoadOptions`.
     """
 
     model_name: str = MODEL_NAME
@@ -80,6 +81,7 @@ class Arguments:
     grace: float = defaults.GRACE_PERIOD
     termination_file: Path | None = None
     ignored: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: Path | None = None) -> Arguments:
@@ -138,6 +140,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
         grace=given.grace,
         termination_file=given.termination_file,
         ignored=tuple(dict.fromkeys(given.ignored)),
+        settings=dict(given.settings),
     )
 
 
@@ -197,8 +200,12 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     for way in ("send", "receive"):
         name = f"--grpc-max-{way}-message-length"
         add(name, dest="message_lengths", action="append", type=_length, default=[], help=argparse.SUPPRESS)
-    parser.set_defaults(ignored=[])
+    parser.set_defaults(ignored=[], settings=())
     if script is None:  # a script may have flags of these names itself
+        for name, takes_value in flags.ADAPTER.items():
+            add(name, action=_Setting, nargs=None if takes_value else 0, help=argparse.SUPPRESS)
+        consent = parser.add_argument("--trust-remote-code", dest="trust_code", action="store_const", const=True)
+        consent.help = consent.default = argparse.SUPPRESS
         for name, flag in flags.FLAGS.items():
             kind = {flags.Effect.NONE: _Ignored, flags.Effect.REFUSED: _Refused}.get(flag.effect)
             if kind is not None:
@@ -211,6 +218,14 @@ class _Ignored(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         namespace.ignored = [*namespace.ignored, option_string]
+
+
+class _Setting(argparse.Action):
+    """Keeps a flag for the adapter."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        name = str(option_string).removeprefix("--")
+        namespace.settings = (*namespace.settings, (name, values if isinstance(values, str) else "true"))
 
 
 class _Refused(argparse.Action):

@@ -42,7 +42,7 @@ def from_artefact(arguments: Arguments, loop: asyncio.AbstractEventLoop, compili
         trusted = arguments.trust_code
         if trusted is None:  # whoever put code into a local folder wants it run; a pickle may hide some
             trusted = name == _USER_CODE
-        options = LoadOptions(trusted, env)
+        options = LoadOptions(trusted, env, arguments.settings)
         model = compiling.load(name, arguments.model_name, path, options)
         return _complete(model, loop, trusted=name != _USER_CODE)
 

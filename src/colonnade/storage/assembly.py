@@ -32,35 +32,39 @@ def assemble(cache: Cache, pieces: Sequence[tuple[Path, str]]) -> Path:
         for path, below in pieces:
             if ".." in PurePosixPath(below).parts or below.startswith("/"):
                 raise LoadFailed(f"storageUris: the mount path ends in {below!r}, which leaves the folder; refused")
-            _place(cache, path, folder / below)
+            _place(cache, path, folder, PurePosixPath(below))
         key = cache.keep(folder)
         cache.remember(identity, Ref(key))
         return cache.artefact(key)
 
 
-def _place(cache: Cache, path: Path, place: Path) -> None:
-    place.mkdir(parents=True, exist_ok=True)
+def _place(cache: Cache, path: Path, root: Path, below: PurePosixPath) -> None:
     owned = cache.key_in(str(path)) is not None
     if path.is_file():
-        _one(path, place / path.name, owned)
+        found = [(path, below / path.name)]
     elif owned:
-        for entry in entries(path):
-            _one(entry, place / entry.relative_to(path), owned)
+        found = [(entry, below / entry.relative_to(path).as_posix()) for entry in entries(path)]
     else:
-        for entry in sorted(path.iterdir()):
-            _one(entry, place / entry.name, owned)
+        found = [(entry, below / entry.name) for entry in sorted(path.iterdir())]
+    _folder(root, below)
+    for source, target in found:
+        _one(source, _folder(root, target.parent) / target.name, owned)
+
+
+def _folder(root: Path, below: PurePosixPath) -> Path:
+    """Make a folder, and go through no link on the way: it would lead into what the user owns."""
+    place = root
+    for part in below.parts:
+        place = place / part
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            raise _clash(place)
+        place.mkdir(exist_ok=True)
+    return place
 
 
 def _one(source: Path, target: Path, owned: bool) -> None:
     if target.exists() or target.is_symlink():
-        raise LoadFailed(f"storageUris: two of them have {target.name!r} at one path; give them different mountPaths")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise LoadFailed(
-            f"storageUris: {target.parent.name!r} is a file of one and a folder of another; give them different "
-            "mountPaths"
-        ) from None
+        raise _clash(target)
     if not owned:
         target.symlink_to(source.absolute())
     elif source.is_symlink():
@@ -70,3 +74,7 @@ def _one(source: Path, target: Path, owned: bool) -> None:
             os.link(source, target)
         except OSError:
             shutil.copy2(source, target)
+
+
+def _clash(place: Path) -> LoadFailed:
+    return LoadFailed(f"storageUris: two of them have {place.name!r} at one path; give them different mountPaths")

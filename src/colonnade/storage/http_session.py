@@ -25,7 +25,6 @@ from colonnade.version import __version__
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that a second try may mend
-_BLOCK = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -121,7 +120,7 @@ class HttpSession:
         """The body, and the connection given back at its end."""
         try:
             with self._faults():
-                yield from response.iter_bytes(_BLOCK)
+                yield from response.iter_bytes()  # as they come: a larger block would be lost with a connection
         finally:
             response.close()
 

@@ -46,11 +46,11 @@ def repository_of(uri: str) -> Repository:
     Raises:
         InvalidInput: owner or model is missing, or a name could mean another address.
     """
-    owner, _, rest = uri.partition("://")[2].partition("/")
+    owner, slash, rest = uri.partition("://")[2].partition("/")
     model_part, _, path = rest.partition("/")
-    model, colon, revision = model_part.partition(":")
+    model, _, revision = model_part.partition(":")
     shown = redacted(uri)
-    if not rest and not colon:
+    if not slash:
         raise InvalidInput(f"Invalid Hugging Face URI format. Expected 'hf://owner/model[:revision]', got '{shown}'")
     if not owner:
         raise InvalidInput(f"Hugging Face repository owner cannot be empty in URI: {shown}")

@@ -26,6 +26,7 @@ from colonnade.storage.trust import is_true, tls_context
 
 _TITLE = "org.opencontainers.image.title"
 _UNPACK = "io.deis.oras.content.unpack"
+_FOLDER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _MODELS = "models"
 
 
@@ -50,15 +51,10 @@ def layers_of(manifest: Mapping[str, Any], shown: str) -> list[Layer]:
     for entry in manifest.get("layers") or manifest.get("blobs") or ():
         try:
             notes = entry.get("annotations") or {}
-            layers.append(
-                Layer(
-                    str(entry["digest"]),
-                    int(entry["size"]),
-                    str(entry.get("mediaType", "")),
-                    str(notes.get(_TITLE, "")),
-                    is_true(notes.get(_UNPACK)),
-                )
-            )
+            title, kind = str(notes.get(_TITLE, "")), str(entry.get("mediaType", ""))
+            # The two implementations of oras mark a packed folder differently.
+            unpacks = is_true(notes.get(_UNPACK)) or (kind == _FOLDER and not archive.is_archive(title))
+            layers.append(Layer(str(entry["digest"]), int(entry["size"]), kind, title, unpacks))
         except (AttributeError, KeyError, TypeError, ValueError):
             raise LoadFailed(f"{shown}: the registry's manifest has a layer without digest and size") from None
     return layers

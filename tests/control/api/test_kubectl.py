@@ -167,9 +167,9 @@ def test_validation_and_dry_run(cluster: Cluster) -> None:
 
 
 def test_a_kind_that_is_not_served_is_named(cluster: Cluster) -> None:
-    graph = {"apiVersion": "serving.kserve.io/v1alpha1", "kind": "InferenceGraph", "metadata": {"name": "g"}}
-    refused = cluster.kubectl("apply", "-f", "-", stdin=json.dumps(graph), check=False)
-    assert 'no matches for kind "InferenceGraph" in version "serving.kserve.io/v1alpha1"' in refused
+    llm = {"apiVersion": "serving.kserve.io/v1alpha2", "kind": "LLMInferenceService", "metadata": {"name": "g"}}
+    refused = cluster.kubectl("apply", "-f", "-", stdin=json.dumps(llm), check=False)
+    assert 'no matches for kind "LLMInferenceService" in version "serving.kserve.io/v1alpha2"' in refused
 
 
 def test_wait_watch_and_chunks(cluster: Cluster) -> None:

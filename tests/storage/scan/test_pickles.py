@@ -152,6 +152,49 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     assert "times its size" in said(report)
 
 
+_WRAPPER = b"\x80\x02cjoblib.numpy_pickle\nNumpyArrayWrapper\n"
+_NDARRAY = b"U\x08subclasscnumpy\nndarray\nU\x05shapeK\x01\x85U\x05orderU\x01CU\x0aallow_mmap\x89"
+
+
+def _array(make: bytes, code: bytes, size: bytes, flags: bytes, version: bytes = b"K\x03") -> bytes:
+    """A wrapper of an array of one element, whose dtype says what the arguments say."""
+    state = b"(" + version + b"U\x01<NNN" + size + b"J\xff\xff\xff\xff" + flags + b"t"
+    dtype = b"cnumpy\ndtype\n(" + code + b"K\x00K\x01tR" + state + b"b"
+    return make + b"}(" + _NDARRAY + b"U\x05dtype" + dtype + b"ub"
+
+
+_HIDDEN = b"0cos\nsystem\nU\x04true\x85R."
+_FLOAT, _UNSET = b"U\x02f8", b"J\xff\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    "head",
+    {
+        "honest": _array(_WRAPPER + b")\x81", _FLOAT, _UNSET, b"K\x00") + bytes(8),
+        "made as protocol 0 makes it": _array(
+            b"\x80\x02ccopyreg\n_reconstructor\n(" + _WRAPPER[2:] + b"cbuiltins\nobject\nNtR", _FLOAT, _UNSET, b"K\x00"
+        )
+        + bytes(8),
+        "a size that numpy ignores": _array(_WRAPPER + b")\x81", _FLOAT, b"K\x64", b"K\x00") + bytes(8),
+        "made by something else": _array(
+            b"\x80\x02ccollections\ndefaultdict\n" + _WRAPPER[2:] + b"\x85R", _FLOAT, _UNSET, b"K\x00"
+        )
+        + bytes(8),
+        "objects without their flag": _array(_WRAPPER + b")\x81", b"U\x02O8", _UNSET, b"K\x00") + b"N." + bytes(6),
+        "another version": _array(_WRAPPER + b")\x81", _FLOAT, _UNSET, b"K\x00", b"K\x02") + bytes(8),
+        "another code": _array(_WRAPPER + b")\x81", b"U\x05f8,f8", _UNSET, b"K\x00") + bytes(16),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_no_array_hides_what_follows_it(head: tuple[str, bytes]) -> None:
+    try:
+        found = asked(head[1] + _HIDDEN)
+    except Damaged:
+        assert head[0] not in ("honest", "made as protocol 0 makes it", "a size that numpy ignores")
+        return
+    assert "os.system" in found
+
+
 def test_false_sizes_cost_no_memory(tmp_path: Path) -> None:
     for content in (
         b"\x80\x04\x8e" + b"\xff" * 7 + b"\x00",

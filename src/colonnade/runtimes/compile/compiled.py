@@ -28,6 +28,7 @@ class CompiledModel(Model):
     """A model of a framework, answered by graphs where they agree with it."""
 
     inline = True
+    lenient = True
 
     def __init__(
         self,
@@ -56,6 +57,8 @@ class CompiledModel(Model):
         self._load = original
         self._original: Model | None = None
         self._loading = threading.Lock()
+        if np.dtype(np.float64) in self._forms:
+            self.inputs, self.outputs = tables.described(self, self._width)
 
     def predict(self, table: np.ndarray | pandas.DataFrame) -> Any:
         """The original's answer.

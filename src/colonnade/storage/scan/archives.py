@@ -10,12 +10,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from io import BufferedReader, RawIOBase
+from typing import IO, cast
 
 import msgspec
 
 from colonnade import defaults
-from colonnade.security.pickle_names import Kind, kind_of, torch_kind_of
+from colonnade.security.pickle_names import Kind, kind_of, torch_kind_of, torch_script_kind_of
 from colonnade.storage.scan import keras, pickles, tensors
 from colonnade.storage.scan.report import Damaged, Risk
 from colonnade.storage.scan.streams import Bomb, Stream
@@ -83,15 +84,16 @@ def npz(subject: Subject) -> Iterator[Remark]:
     """NumPy's arrays in a zip file."""
     with subject.open() as file, opened(file, subject.size) as archive:
         for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                with _member(archive, member) as array:
-                    for remark in tensors.npy_array(array, member.file_size):
-                        yield Remark(remark.risk, f"{member.filename}: {remark.message}")
+            with _member(archive, member) as array:
+                if array.peek(6)[:6] != tensors.NPY_MAGIC and not member.filename.endswith(".npy"):
+                    continue
+                for remark in tensors.npy_array(array, member.file_size):
+                    yield Remark(remark.risk, f"{member.filename}: {remark.message}")
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BufferedReader:
     try:
-        return archive.open(member)
+        return BufferedReader(cast("RawIOBase", archive.open(member)))
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
         raise Damaged(f"its member {member.filename!r} cannot be read: {error}") from None
 
@@ -118,11 +120,12 @@ def _torch_archive(file: IO[bytes], size: int, depth: int) -> Iterator[Remark]:
     with opened(file, size) as archive:
         members = archive.infolist()
         script = any("/code/" in member.filename for member in members)
+        decide = torch_script_kind_of if script else torch_kind_of
         for member in members:
             name = member.filename
             if name.endswith(".pkl"):
                 with _member(archive, member) as pickled:
-                    for demand in pickles.demands(Stream(pickled), torch_kind_of, persistent=True):
+                    for demand in pickles.demands(Stream(pickled), decide, persistent=True):
                         yield Remark(Risk.CODE, f"{name} asks for {demand}")
             elif name.endswith(_NATIVE):
                 yield Remark(Risk.CODE, f"{name} is machine code")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +26,12 @@ _MOST = 100  # findings of one file
 
 
 def examine(
-    path: Path, *, consent: Consent = Consent.NONE, pin: str | None = None, memory: Path | None = None
+    path: Path,
+    *,
+    consent: Consent = Consent.NONE,
+    pin: str | None = None,
+    memory: Path | None = None,
+    also: Sequence[Path] = (),
 ) -> Report:
     """The report on the artefact at `path`, a file or a folder.
 
@@ -34,17 +40,18 @@ def examine(
         consent: what it may do.
         pin: the digest that it must have, as `digest` describes it; None takes any.
         memory: a folder that keeps scans for the next time; None keeps none.
+        also: paths outside of it to which its links may lead, because whoever put it together pointed there.
     """
-    return judge(str(path), _scanned(path, Memory(memory)), consent, pin)
+    return judge(str(path), _scanned(path, Memory(memory), also), consent, pin)
 
 
-def _scanned(path: Path, memory: Memory) -> Scan:
+def _scanned(path: Path, memory: Memory, also: Sequence[Path]) -> Scan:
     try:
-        tree = walk(path)
+        tree = walk(path, also)
         digests = memory.digests(path, tree)
         if digests is None:
             digests = {subject.name: _hashed(subject) for subject in tree.files}
-            if walk(path).stamp != tree.stamp:
+            if walk(path, also).stamp != tree.stamp:
                 return _unread(tree, "it changed while it was read; try again when it is complete")
             memory.remember_digests(path, tree, digests)
     except OSError as error:

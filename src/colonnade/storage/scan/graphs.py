@@ -75,16 +75,19 @@ def _node(subject: Subject, node: Message, depth: int) -> Iterator[Remark]:
 
 def _tensor(subject: Subject, tensor: Message) -> Iterator[Remark]:
     external: dict[str, str] = {}
+    locations: set[str] = set()
     for field in fields(tensor):
         if field.number == _TENSOR_EXTERNAL and field.wire == LENGTH:
             pair = {each.number: each.message.text() for each in fields(field.message) if each.wire == LENGTH}
             external[pair.get(1, "")] = pair.get(2, "")
-    if external:
-        yield from _external(subject, external)
+            locations.update([pair.get(2, "")] if pair.get(1) == "location" else ())
+    if external and not locations:
+        raise Damaged("the place of its weights in another file is missing")
+    for location in sorted(locations):  # one, in an honest file
+        yield from _external(subject, location, external)
 
 
-def _external(subject: Subject, external: dict[str, str]) -> Iterator[Remark]:
-    location = external.get("location", "")
+def _external(subject: Subject, location: str, external: dict[str, str]) -> Iterator[Remark]:
     parts = PurePosixPath(location.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or not parts.parts:
         yield Remark(Risk.UNSAFE, f"it reads the file {location!r}, which lies outside of its folder")

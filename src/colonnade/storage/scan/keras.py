@@ -19,7 +19,7 @@ _ROOMS = frozenset(
     {"activations", "constraints", "dtype_policies", "initializers", "layers", "losses", "metrics", "models", "ops"}
     | {"optimizers", "quantizers", "random", "regularizers"}
 )
-_CODE = frozenset({"Lambda", "__lambda__", "function"})
+_TOP = frozenset({"Sequential", "Functional", "Model", "DTypePolicy", "Variable", "KerasTensor", "InputSpec"})
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -49,9 +49,9 @@ def _demand(value: dict[str, object]) -> str:
         return ""
     if kind in ("Lambda", "__lambda__"):
         return f"it has a {kind} layer, which holds Python bytecode"
-    if module is None or _trusted(str(module)):
+    if module is None or _trusted(str(module)) or (module == "keras" and kind in _TOP):
         return ""
-    return f"it asks for {module}.{value.get('config') if kind in _CODE else kind}"
+    return f"it asks for {module}.{value.get('config') if kind == 'function' else kind}"
 
 
 def _trusted(module: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _compat_pickle
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -25,6 +26,9 @@ _OLD_JOBLIB = frozenset(
     for module in ("joblib.numpy_pickle", "joblib.numpy_pickle_compat")
     for name in ("NDArrayWrapper", "ZNDArrayWrapper")
 )
+_DTYPE = ("numpy", "dtype")
+_DTYPE_CODE = re.compile(r"[biufcmMSUVO](\d{1,9})")
+_RECONSTRUCTOR = ("copyreg", "_reconstructor")  # how protocols 0 and 1 make an instance: of its first argument
 _KEPT_ITEMS = 64  # of a dictionary: enough for the state of an array's wrapper
 _KEPT_BYTES = 1 << 16
 _MOST_DEMANDS = 100
@@ -105,6 +109,11 @@ class _Walker(_Unpickler):  # type: ignore[misc]
             self.demand("a call of what it made itself")
         elif (called.module, called.name) != _WRAPPER and self._decide(*called) is Kind.HELD:
             self.demand(f"a call of {called.module}.{called.name}")
+        given = args if isinstance(args, tuple) else ()
+        if called == _RECONSTRUCTOR and given and isinstance(given[0], Name):
+            return Made(given[0], args)
+        if _WRAPPER in given:
+            raise Damaged("it makes an array in a way that is not known")
         return Made(called, args)
 
     def _instantiate(self, klass: Any, args: Any) -> None:
@@ -125,8 +134,9 @@ class _Walker(_Unpickler):  # type: ignore[misc]
     def load_build(self) -> None:
         state = self.stack.pop()
         target = self.stack[-1]
-        if not isinstance(target, Made):
+        if isinstance(target, Name):
             self.demand("a change of a class or function")
+        if not isinstance(target, Made):
             return
         target.state = state if isinstance(state, (dict, tuple)) else None
         if target.of == _WRAPPER:
@@ -254,21 +264,27 @@ def _item(dtype: Any) -> tuple[int, bool]:
     """(bytes of an element, whether elements are objects) of a pickled `numpy.dtype`.
 
     Its arguments are a code such as `f8`; its state is `(version, byte order, sub-array, names, fields, size,
-    alignment, flags ...)`, where size is -1 for the plain types. Bit 0 of the flags: it holds objects.
+    alignment, flags ...)`. Bit 0 of the flags: it holds objects. numpy takes the size from the state for text and
+    structures alone. What numpy could read otherwise than it is read here is refused: a file could hide a call in bytes
+    that one takes for an array and the other does not.
     """
-    if not isinstance(dtype, Made) or not isinstance(dtype.args, tuple) or not dtype.args:
+    if not isinstance(dtype, Made) or dtype.of != _DTYPE or not isinstance(dtype.args, tuple) or not dtype.args:
         raise Damaged("an array has no valid dtype")
-    code = dtype.args[0]
-    state = dtype.state if isinstance(dtype.state, tuple) else ()
-    if not isinstance(code, str) or not code[:1].isalpha():
-        raise Damaged("an array has no valid dtype")
-    if code[0] == "O" or (len(state) > 7 and isinstance(state[7], int) and state[7] & 1):
+    code, state = dtype.args[0], dtype.state
+    known = _DTYPE_CODE.fullmatch(code) if isinstance(code, str) else None
+    if known is None:
+        raise Damaged(f"an array has the unknown dtype {str(code)[:20]!r}")
+    if not isinstance(state, tuple) or len(state) < 8 or state[0] not in (3, 4):
+        raise Damaged(f"an array has the dtype {code!r} in a form that is not known")
+    size, flags = state[5], state[7]
+    if not isinstance(size, int) or not isinstance(flags, int) or (code[0] == "O" and not flags & 1):
+        raise Damaged(f"an array has the dtype {code!r} in a form that is not known")
+    if flags & 1:
         return 0, True
-    size = state[5] if len(state) > 5 and isinstance(state[5], int) else -1
+    if code[0] not in "SUV":
+        return int(known[1]), False
     if size < 0:
-        size = int(code[1:]) if code[1:].isdigit() else -1
-    if size < 0:
-        raise Damaged(f"an array has the unknown dtype {code!r}")
+        raise Damaged(f"an array has the dtype {code!r} of no size")
     return size, False
 
 

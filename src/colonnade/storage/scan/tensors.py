@@ -87,7 +87,7 @@ def npy_array(file: IO[bytes], size: int) -> Iterator[Remark]:
         count = math.prod(shape)
     except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise Damaged(f"its header cannot be read: {error}") from None
-    if "O" in str(kind):
+    if any("O" in each for each in _kinds(kind)):
         for demand in pickles.demands(Stream(file)):
             yield Remark(Risk.CODE, f"its objects ask for {demand}")
         yield Remark(Risk.CODE, "it is an array of Python objects, which are pickled")
@@ -97,6 +97,17 @@ def npy_array(file: IO[bytes], size: int) -> Iterator[Remark]:
         raise Damaged(
             f"it has {size} bytes, and its array of shape {list(shape)} needs {count * item} after the header"
         )
+
+
+def _kinds(kind: object) -> Iterator[str]:
+    """The types in a description: one text, or a list of fields with a name and a type each."""
+    if isinstance(kind, list):
+        for field in kind:
+            yield from _kinds(field[1]) if isinstance(field, tuple) and len(field) > 1 else ("O",)
+    elif isinstance(kind, tuple) and kind:
+        yield from _kinds(kind[0])
+    else:
+        yield str(kind)
 
 
 def _item_size(kind: object) -> int | None:

@@ -18,7 +18,7 @@ _LONGEST_SETTINGS = 16 << 20  # files that are settings and not weights
 # Flavours of MLflow whose loader reads a file of a framework, which is examined as such.
 _PLAIN_LOADERS = frozenset(
     f"mlflow.{flavour}"
-    for flavour in ("sklearn", "xgboost", "lightgbm", "onnx", "tensorflow", "catboost", "statsmodels", "spark", "h2o")
+    for flavour in ("sklearn", "xgboost", "lightgbm", "onnx", "tensorflow", "pytorch", "catboost", "statsmodels")
 )
 
 
@@ -31,8 +31,11 @@ def json(subject: Subject) -> Iterator[Remark]:
             raise Damaged(f"it is no complete JSON: {error}") from None
         except RecursionError:
             raise Damaged("its values lie in each other too deeply") from None
-    if subject.size <= _LONGEST_SETTINGS and PurePosixPath(subject.name).name.endswith("config.json"):
-        yield from _remote_code(subject)
+    if PurePosixPath(subject.name).name.endswith("config.json"):
+        if subject.size > _LONGEST_SETTINGS:
+            yield Remark(Risk.CODE, "it is too large for a configuration to be looked into for code that it brings")
+        else:
+            yield from _remote_code(subject)
 
 
 class _Config(msgspec.Struct):

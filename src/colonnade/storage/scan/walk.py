@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,8 +35,8 @@ class Tree:
     newest: float = 0.0
 
 
-def walk(path: Path) -> Tree:
-    """The tree of a file or a folder.
+def walk(path: Path, also: Sequence[Path] = ()) -> Tree:
+    """The tree of a file or a folder; its links may lead to `also`.
 
     Raises:
         OSError: the path itself cannot be read.
@@ -44,7 +44,7 @@ def walk(path: Path) -> Tree:
     root = path.resolve(strict=True)
     tree = Tree()
     if root.is_dir():
-        walker = _Walker(root, tree)
+        walker = _Walker((root, *(each.resolve() for each in also)), tree)
         try:
             walker.enter(root, "", frozenset())
         except _TooMany:
@@ -81,7 +81,7 @@ def _take(tree: Tree, path: Path, name: str, folder: Path) -> None:
 
 @dataclass
 class _Walker:
-    root: Path
+    roots: tuple[Path, ...]  # the artefact's own folder first
     tree: Tree
 
     def enter(self, folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> None:
@@ -98,7 +98,7 @@ class _Walker:
             if place.is_dir():
                 self.enter(place, f"{shown}/", above | {here})
             else:
-                _take(self.tree, place, shown, self.root)
+                _take(self.tree, place, shown, self.roots[0])
             if len(self.tree.files) + len(self.tree.findings) > defaults.MAX_UNPACKED_FILES:
                 raise _TooMany
 
@@ -117,14 +117,17 @@ class _Walker:
         try:
             target = link.resolve(strict=True)
         except (OSError, RuntimeError):
-            outside = not Path(os.path.normpath(link.parent / os.readlink(link))).is_relative_to(self.root)
+            outside = not self._within(Path(os.path.normpath(link.parent / os.readlink(link))))
             risk = Risk.UNSAFE if outside else Risk.DAMAGED
             self._find(name, risk, f"it is a link to {os.readlink(link)}, where nothing is")
             return None
-        if not target.is_relative_to(self.root):
+        if not self._within(target):
             self._find(name, Risk.UNSAFE, f"it is a link to {target}, which lies outside of the model; copy it there")
             return None
         return target
+
+    def _within(self, place: Path) -> bool:
+        return any(place.is_relative_to(root) for root in self.roots)
 
     def _find(self, name: str, risk: Risk, message: str) -> None:
         self.tree.findings.append(Finding(name.rstrip("/") or ".", FORMAT, risk, message))
