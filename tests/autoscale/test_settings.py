@@ -40,7 +40,7 @@ def knative(**given: str) -> dict[str, str]:
 
 
 def rule(component: dict[str, Any] | None = None, annotations: dict[str, str] | None = None) -> RequestRule:
-    found = of(component, annotations).rule
+    found = of({"maxReplicas": 9, **(component or {})}, annotations).rule
     assert isinstance(found, RequestRule)
     return found
 
@@ -76,10 +76,12 @@ def test_which_scaler_a_manifest_means(annotations: Any, component: Any, expecte
 @pytest.mark.parametrize(
     ("component", "annotations", "bounds"),
     [
-        ({}, {}, (1, 0, 1)),
+        ({}, {}, (1, 1, 1)),
+        ({}, {MODE: "Knative"}, (1, 0, 1)),
+        ({"minReplicas": 2, "scaleTarget": 4}, {}, (2, 0, 1)),
         ({"minReplicas": 0}, {}, (0, 0, 1)),
         ({"minReplicas": 2, "maxReplicas": 5}, {}, (2, 5, 1)),
-        ({"maxReplicas": 0}, {}, (1, 0, 1)),
+        ({"maxReplicas": 0}, {}, (1, 1, 1)),
         ({}, knative(min_scale="0", max_scale="7"), (0, 7, 1)),
         ({"minReplicas": 2, "maxReplicas": 3}, knative(min_scale="0", max_scale="7"), (2, 3, 1)),
         ({}, knative(initial_scale="3"), (1, 0, 3)),

@@ -75,7 +75,7 @@ def test_what_is_measured_is_shared_by_the_replicas() -> None:
 )
 def test_a_trace_that_does_not_tell_what_it_takes(component: Any, trace: list[Second], told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
-        simulate(trace, settings.of({}, component))
+        simulate(trace, settings.of({}, {"maxReplicas": 9, **component}))
 
 
 @budget(max_examples=50)

@@ -75,7 +75,7 @@ def test_a_crash_shows_exit_code_restarts_and_log() -> None:
     [
         ("ModelLoadFailed", 'os.system is not allowed; annotation colonnade.dev/trust-code: "true" consents', "trust"),
         ("ModelLoadFailed", "xgboost is not installed: pip install 'colonnade[xgboost]'", "install the extra"),
-        ("ModelLoadFailed", "s3:// is a scheme of KServe that this version does not fetch yet", "local path"),
+        ("ModelLoadFailed", "s3:// is a scheme of KServe that this version does not fetch", "local path"),
         ("InvalidPredictorSpec", "image example/unknown:1 is not known", "`command`"),
         ("NoSupportingRuntime", "no runtime for tensorflow", "model format"),
         ("RuntimeUnhealthy", "Secret credentials does not hold the key token", "Secret"),

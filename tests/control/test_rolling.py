@@ -35,7 +35,7 @@ def test_a_rolling_update_moves_the_traffic_and_a_failing_one_does_not(plane: Pl
     assert "roll-predictor-00002 keeps serving" in plane.condition("roll")["message"]
     assert plane.predict("roll")[0] == "two"
 
-    plane.apply("roll", {"pmml": {"storageUri": str(model)}})
+    plane.apply("roll", {"model": {"modelFormat": {"name": "unknown"}, "storageUri": str(model)}})
     plane.until(lambda: plane.status("roll")["modelStatus"]["transitionStatus"] == "InvalidSpec")
     assert plane.status("roll")["modelStatus"]["lastFailureInfo"]["reason"] == "NoSupportingRuntime"
     assert plane.predict("roll")[0] == "two"

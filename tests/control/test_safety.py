@@ -12,8 +12,9 @@ import pytest
 from colonnade.control import safety
 from colonnade.control.safety import Refused, Safety, consent, lies_under
 from colonnade.control.sources import Piece, Source
+from colonnade.control.template import TRANSPORT_ANNOTATION
 from colonnade.errors import InvalidInput
-from colonnade.storage.scan import Consent
+from colonnade.storage.scan import Consent, examine
 
 TRUST, PIN = "colonnade.dev/trust-code", "colonnade.dev/model-digest"
 
@@ -120,3 +121,33 @@ def test_an_artefact_from_several_places_may_do_what_the_least_trusted_may(tmp_p
     (together / "out").symlink_to("/etc/passwd")
     with pytest.raises(Refused, match="lies outside of the model"):
         guard.inspect(together, source)
+
+
+def _pod(transport: str, *args: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "m", "annotations": {TRANSPORT_ANNOTATION: transport}},
+        "spec": {"containers": [{"args": [*args]}], "restartPolicy": "Always"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("transport", "given", "args"),
+    [
+        ("socket", Consent.GIVEN, ["--model-name=m", "--trust-code"]),
+        ("socket", Consent.LOCAL, ["--model-name=m", "--no-trust-code"]),
+        ("socket", Consent.NONE, ["--model-name=m", "--no-trust-code"]),
+        ("port", Consent.GIVEN, ["--model-name=m", "--no-trust-code"]),
+    ],
+)
+def test_the_model_server_is_told_what_the_operator_trusts(
+    tmp_path: Path, transport: str, given: Consent, args: list[str]
+) -> None:
+    (tmp_path / "model.json").write_text("{}")
+    report = examine(tmp_path, consent=given)
+    pod = safety.noted(_pod(transport, "--model-name=m", "--no-trust-code"), [report])
+    assert pod["spec"]["containers"][0]["args"] == args
+    assert json.loads(pod["metadata"]["annotations"][safety.ANNOTATION])[0]["verdict"] == "Passed"
+
+
+def test_a_pod_without_a_model_stays_as_it_is() -> None:
+    assert safety.noted(_pod("port"), []) == _pod("port")

@@ -78,8 +78,4 @@ def test_any_bytes_are_compared(one: bytes, other: bytes, length: bytes) -> None
 
 @given(st.recursive(VALUES, st.lists, max_leaves=20))
 def test_a_value_is_the_same_as_itself(value: Any) -> None:
-    assert (
-        same(reply(json.dumps(value).encode()), reply(json.dumps(value, indent=1).encode()))
-        or "NaN" in json.dumps(value)
-        or "Infinity" in json.dumps(value)
-    )
+    assert same(reply(json.dumps(value).encode()), reply(json.dumps(value, indent=1).encode()))

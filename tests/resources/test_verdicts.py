@@ -43,7 +43,12 @@ SKLEARN = {"modelFormat": {"name": "sklearn"}}
 CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"sklearn": {"storageUri": "/m"}}, "sklearn.storageUri", "runs", ""),
     ({"sklearn": {"storageUri": "file:///m"}}, "sklearn.storageUri", "runs", ""),
-    ({"sklearn": {"storageUri": "gs://m"}}, "sklearn.storageUri", "cluster-only", "gs:// is not run by this version"),
+    ({"sklearn": {"storageUri": "gs://m"}}, "sklearn.storageUri", "runs", ""),
+    ({"sklearn": {"storageUri": "modelscope://o/m"}}, "sklearn.storageUri", "cluster-only", "modelscope:// is not run by this version"),
+    ({"sklearn": {"storageUri": "https://a.file.core.windows.net/s/m"}}, "sklearn.storageUri", "cluster-only", "file shares are not run"),
+    ({"sklearn": {"storageUri": "pvc://claim/m"}}, "sklearn.storageUri", "emulated", "--pvc NAME=DIR"),
+    ({"sklearn": {"storageUri": "oci+native://host.example/m"}}, "sklearn.storageUri", "emulated", "without a container engine"),
+    ({"sklearn": {"storageUri": "abfss://c@a.dfs.core.windows.net/m"}}, "sklearn.storageUri", "emulated", "KServe takes it only as https://"),
     ({"pytorch": {"storageUri": "/m"}}, "pytorch.storageUri", "cluster-only", "no runtime for model format 'pytorch'"),
     ({"model": SKLEARN}, "model.modelFormat.name", "runs", ""),
     ({"model": SKLEARN, "batcher": {"maxBatchSize": 8}}, "batcher.maxBatchSize", "runs", "most rows"),

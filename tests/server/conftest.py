@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ def start() -> Iterator[Start]:
         script: str | None = None,
         files: Mapping[str, str] | None = None,
         tcp: bool = False,
+        python: Path = Path(sys.executable),
     ) -> Replica:
         folder = Path(tempfile.mkdtemp(prefix="replica-"))
         program: tuple[str, ...] = ("-m", "colonnade.server")
@@ -40,7 +42,7 @@ def start() -> Iterator[Start]:
         if script is not None:
             (folder / "script.py").write_text(textwrap.dedent(script))
             program = (str(folder / "script.py"),)
-        replica = Replica(folder, given, program=program, tcp=tcp)
+        replica = Replica(folder, given, program=program, tcp=tcp, python=python)
         replicas.append(replica)
         return replica
 

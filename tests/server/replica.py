@@ -31,7 +31,10 @@ def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -
 
 
 class Replica:
-    """A running `python -m colonnade.server`, on Unix sockets; with `tcp` its HTTP is on a free port instead."""
+    """A running `python -m colonnade.server`, on Unix sockets; with `tcp` its HTTP is on a free port instead.
+
+    `python` runs it, which may be of an environment with other libraries.
+    """
 
     def __init__(
         self,
@@ -40,13 +43,14 @@ class Replica:
         *,
         program: Sequence[str] = ("-m", "colonnade.server"),
         tcp: bool = False,
+        python: Path = Path(sys.executable),
     ) -> None:
         self.folder = folder
         self.socket = str(folder / "http")
         self.grpc = f"unix:{folder / 'grpc'}"
         self.stderr = folder / "stderr"
         address = ("--http-port", "0") if tcp else ("--socket", self.socket)
-        command = [sys.executable, *program, *address, "--grpc-socket", str(folder / "grpc"), *argv]
+        command = [str(python), *program, *address, "--grpc-socket", str(folder / "grpc"), *argv]
         with self.stderr.open("wb") as stderr:
             env = {**os.environ, "XDG_CACHE_HOME": str(folder)}
             self.process = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL, env=env)

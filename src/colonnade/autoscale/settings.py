@@ -1,8 +1,9 @@
 """From a manifest to the settings of one component: fields, annotations, and which rule they mean. Pure.
 
 KServe has two ways to scale. In its Knative mode, Knative's autoscaler counts requests; in its Standard mode, an HPA or
-KEDA measures. A manifest that names no mode is read by what it asks for: a class, a metric, and without either by
-requests, as KServe's own default mode does. Where a field and an annotation say the same, the field wins, as in KServe.
+KEDA measures. A manifest that names no mode is read by what it asks for: a class, a metric, a range of replicas (by
+requests, as KServe's own default mode does), or nothing at all. Where a field and an annotation say the same, the field
+wins, as in KServe.
 """
 
 from __future__ import annotations
@@ -48,9 +49,12 @@ def of(metadata: Json, component: Json) -> Settings:
     chosen = class_of(annotations, component)
     least = _int(component.get("minReplicas"), values.get("min-scale"), 1)
     most = _int(component.get("maxReplicas") or None, values.get("max-scale"), 0)
-    if chosen == "kpa":
+    if chosen == "kpa" and least and not most and not _asks(annotations, component, values):
+        rule: Rule = Fixed("nothing asks for scaling: minReplicas is the number of replicas")
+        most = least
+    elif chosen == "kpa":
         most = max(most, least) if most else 0
-        rule: Rule = _by_requests(component, values)
+        rule = _by_requests(component, values)
     else:
         least = least if chosen == "keda" else max(1, least)
         most = max(most, least)
@@ -59,9 +63,20 @@ def of(metadata: Json, component: Json) -> Settings:
     return Settings(rule, least, most, initial if chosen == "kpa" else max(1, initial))
 
 
+def _asks(annotations: Json, component: Json, values: Mapping[str, Value]) -> bool:
+    """Whether a manifest without limits asks for scaling: by its mode, or by saying what to scale by.
+
+    One that says nothing of it keeps its number, as KServe's Standard mode has it: an HPA without `maxReplicas`. On one
+    machine that is also what is least surprising, since each further replica takes cores from other services.
+    """
+    return annotations.get(DEPLOYMENT_MODE) in _KNATIVE or bool(
+        values or component.get("scaleMetric") or component.get("scaleTarget")
+    )
+
+
 def class_of(annotations: Json, component: Json) -> Class:
     """Which of KServe's scalers a component gets."""
-    mode, own = annotations.get(DEPLOYMENT_MODE), annotations.get(AUTOSCALER_CLASS)
+    mode, own = annotations.get(DEPLOYMENT_MODE), annotations.get(AUTOSCALER_CLASS, "")
     of_knative = annotations.get(f"{knative.PREFIX}class")
     if own in _CLASSES and mode not in _KNATIVE:
         return _CLASSES[own]

@@ -30,7 +30,7 @@ _REMEDIES = (
     Remedy(
         (),
         r"does not fetch|is not supported|KServe that this version",
-        "put the model where this version reads it: a local path, file://, http:// or https://",
+        "put the model where this version reads it: a local path, s3://, gs://, hf://, oci:// or https://",
     ),
     Remedy((), r"storageUri .*(does not exist|names no)|^\S* ?does not exist", "correct storageUri, and apply again"),
     Remedy(

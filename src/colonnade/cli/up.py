@@ -18,6 +18,7 @@ from colonnade.control.plane import Settings, run
 from colonnade.errors import Error
 from colonnade.observe import logs
 from colonnade.storage.mirror import Mirror, mirror_of
+from colonnade.storage.volumes import named_volumes
 
 port = click.IntRange(0, 65535)
 
@@ -74,6 +75,20 @@ port = click.IntRange(0, 65535)
     metavar="PREFIX=DIR",
     help="Take models whose storageUri starts with PREFIX from DIR, without a network; may be repeated.",
 )
+@click.option(
+    "--pvc",
+    "claims",
+    multiple=True,
+    metavar="[NAMESPACE/]NAME=DIR",
+    help="A folder for pvc://NAME; others are folders volumes/NAMESPACE/NAME of the state folder.",
+)
+@click.option(
+    "--trust",
+    "trusted",
+    metavar="PREFIX",
+    multiple=True,
+    help="Models under this URI or path may run code, as if each service had consented.",
+)
 @click.option("--domain", default=defaults.DOMAIN, show_default=True, help="Last part of the services' host names.")
 @click.option("--require-token", is_flag=True, help="Requests need the token on loopback, too.")
 @click.option("-f", "--filename", "sources", multiple=True, help="Apply these manifests at start: file, folder or -.")
@@ -100,6 +115,8 @@ def command(
     tls_key: Path | None,
     cache_size: int,
     mirrors: tuple[str, ...],
+    trusted: tuple[str, ...],
+    claims: tuple[str, ...],
     domain: str,
     require_token: bool,
     sources: tuple[str, ...],
@@ -129,8 +146,17 @@ def command(
         tls_key=tls_key,
         cache_bytes=cache_size,
         mirror=_mirror(mirrors),
+        trusted=trusted,
+        volumes=_volumes(claims),
     )
     start(settings, log_level, _say_ready)
+
+
+def _volumes(words: tuple[str, ...]) -> dict[str, dict[str, Path]]:
+    try:
+        return named_volumes(words)
+    except Error as error:
+        raise CommandFailed(error.message) from None
 
 
 def _mirror(words: tuple[str, ...]) -> Mirror:

@@ -45,14 +45,6 @@ class Scale(Protocol):
         """The number, or None where nobody scales and the manifest's own number counts."""
 
 
-class Unscaled:
-    """Nobody scales."""
-
-    def wanted(self, namespace: str, revision: Revision) -> int | None:
-        """The manifest's own number counts."""
-        return None
-
-
 @dataclass(frozen=True)
 class Rolled:
     """What became of a component.
@@ -261,12 +253,12 @@ class Deployments:
     def _count(
         self, isvc: Mapping[str, Any], revision: Revision, component: Component, ways: Iterable[tuple[Revision, int]]
     ) -> int:
-        """Replicas of a revision that runs: one that was never ready needs one, whatever the scale says."""
+        """Replicas of a revision that runs."""
         if revision.rejected:
             return 0
         scaled = self._scale.wanted(isvc["metadata"]["namespace"], revision)
         if scaled is not None:
-            return scaled if revision.proven else max(1, scaled)
+            return scaled
         stable = rollout.replicas(component.spec)
         percent = next((percent for one, percent in ways if one.name == revision.name), None)
         if percent is None:
@@ -295,8 +287,7 @@ class Deployments:
             if outcome.origin:
                 sample["metadata"]["annotations"][ORIGIN] = outcome.origin
                 self._events.record(manifest.isvc, "ModelTaken", f"Took {outcome.origin}")
-            if outcome.reports:
-                sample["metadata"]["annotations"][safety.ANNOTATION] = safety.record(outcome.reports)
+            sample = safety.noted(sample, outcome.reports)
         for _ in range(missing):
             pod = template.named(sample, revisions.pod_name(revision))
             name = pod["metadata"]["name"]

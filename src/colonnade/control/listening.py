@@ -2,7 +2,8 @@
 
 A container has its ports to itself, so every runtime of KServe says 8080 for HTTP and 9000 (or 8081) for gRPC. Here
 all replicas share the machine, so each gets free ports, and the words and variables that say otherwise are rewritten:
-`--http_port=8080` to `--http_port=$(PORT)`. Only what is named like a port and has such a number is touched.
+`--http_port=8080` to `--http_port=$(PORT)`. Only what is named like a port and has such a number is touched, and what
+is named as the port of metrics.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ HTTP_PORT = "8080"
 GRPC_PORTS = frozenset({"9000", "8081"})
 _GRPC_NAMES = ("h2c", "grpc", "http2")  # what Knative calls a port that speaks gRPC
 _NAMED_PORT = re.compile(r"port$", re.IGNORECASE)
+_NAMED_METRICS = re.compile(r"metrics?\w*[_-]port$", re.IGNORECASE)
 
 
 class Listening(NamedTuple):
@@ -58,17 +60,23 @@ def _words(words: Sequence[str], known: Mapping[str, str]) -> list[str]:
     made: list[str] = []
     for word in map(str, words):
         flag, equals, value = word.partition("=")
-        if equals and _NAMED_PORT.search(flag) and value in known:
-            made.append(f"{flag}={known[value]}")
-        elif made and made[-1].startswith("-") and _NAMED_PORT.search(made[-1]) and word in known:
-            made.append(known[word])
+        if equals:
+            made.append(f"{flag}={_port(flag, value, known)}")
+        elif made and made[-1].startswith("-"):
+            made.append(_port(made[-1], word, known))
         else:
             made.append(word)
     return made
 
 
 def _variable(entry: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    value = str(entry.get("value"))
-    if _NAMED_PORT.search(str(entry.get("name"))) and value in known:
-        return {**entry, "value": known[value]}
-    return dict(entry)
+    return (
+        {**entry, "value": _port(str(entry["name"]), str(entry["value"]), known)} if "value" in entry else dict(entry)
+    )
+
+
+def _port(name: str, value: str, known: Mapping[str, str]) -> str:
+    """The value of a flag or a variable, or what stands for the port that it is."""
+    if _NAMED_METRICS.search(name) and value.isdecimal():
+        return reference(variables.METRICS_PORT)
+    return known.get(value, value) if _NAMED_PORT.search(name) else value

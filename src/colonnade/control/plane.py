@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ class Settings:
         tls_cert, tls_key: files in PEM; given both, HTTP and gRPC take TLS alone.
         cache_bytes: what models that no service uses may make the cache grow to.
         mirror: folders that stand in for remote places.
+        trusted: prefixes of URIs whose models may run code.
+        volumes: folders for the claims of `pvc://`, by namespace and name.
     """
 
     state_dir: Path
@@ -102,6 +104,8 @@ class Settings:
     tls_key: Path | None = None
     cache_bytes: int = defaults.CACHE_BYTES
     mirror: Mirror = field(default_factory=Mirror)
+    trusted: tuple[str, ...] = ()
+    volumes: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
     def certificate(self) -> Certificate | None:
         """What the gateway shows over TLS.
@@ -162,8 +166,8 @@ class _Plane:
             Cache(layout.cache),
             mirror=settings.mirror,
             limit=settings.cache_bytes,
-            volumes=lambda namespace: Volumes(root=layout.volumes(namespace)),
-            inspect=Safety(layout.scans).inspect,
+            volumes=lambda namespace: Volumes(settings.volumes.get(namespace, {}), layout.volumes(namespace)),
+            inspect=Safety(layout.scans, settings.trusted).inspect,
         )
         self._fetcher = Fetcher(self._artefacts.prepare, still=self._artefacts.still)
         self._environments = EnvironmentBuilder(Environments(layout.environments))

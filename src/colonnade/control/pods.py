@@ -203,19 +203,21 @@ class Pods:
     def _place(self, key: Key, pod: dict[str, Any]) -> replica.Place:
         http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
         taken = {port for state in self._platform.list() if state.running for port in _ports(state)}
-        port = free_port(taken)
+        http_port = free_port(taken)
+        grpc_port = free_port(taken | {http_port})
         folder = self._platform.folder(str(key))
         direct = self._ports.port(Port(Key(key.namespace, revisions.service_of(pod)), DIRECT))
         return replica.Place(
             http,
             grpc,
-            port,
+            http_port,
             str(folder / TERMINATION),
             str(folder / MODELS),
             direct,
             str(self._compiled),
             str(folder / COMPILE_REPORT),
-            free_port(taken | {port}),
+            grpc_port,
+            free_port(taken | {http_port, grpc_port}),
         )
 
     def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:

@@ -35,7 +35,7 @@ class Misconfigured(Exception):
 class Place(NamedTuple):
     """Where a replica shall listen and leave word.
 
-    `port` and `grpc_port` are free loopback ports; used if the pod's transport is not `socket`. `models` is the
+    The ports are free loopback ports, used if the pod's transport is not `socket`. `models` is the
     folder of `model_links`. `direct` is the service's own port, if it has one. `compiled` is the folder of
     compiled models, which all replicas share, and `compile_report` the file with what became of this one's.
     """
@@ -49,6 +49,7 @@ class Place(NamedTuple):
     compiled: str = ""
     compile_report: str = ""
     grpc_port: int = 0
+    metrics_port: int = 0
 
 
 def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
@@ -102,7 +103,8 @@ def _given(place: Place, transport: str) -> dict[str, str]:
     if transport == "socket":
         return given | {variables.SOCKET: place.socket, variables.GRPC_SOCKET: place.grpc_socket}
     grpc = place.grpc_port if transport == "ports" else place.port
-    return given | {variables.PORT: str(place.port), variables.GRPC_PORT: str(grpc)}
+    ports = {variables.PORT: place.port, variables.GRPC_PORT: grpc, variables.METRICS_PORT: place.metrics_port}
+    return given | {name: str(port) for name, port in ports.items()}
 
 
 def _python(folder: str) -> dict[str, str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from colonnade.autoscale import settings
 from colonnade.control import components, policy, revisions, rollout, template
 from colonnade.control.podstatus import is_ready
 from colonnade.control.workqueue import Key
+from colonnade.errors import InvalidInput
 from colonnade.gateway.guard import Policy
 from colonnade.gateway.routes import Backend, Hold, Route, Target
 
@@ -82,7 +84,7 @@ def _route(
     models = [(pod["metadata"].get("annotations") or {}).get(template.MODEL_ANNOTATION) for pod in pods]
     timeout = spec.get("timeout")
     served = any(target.backends for target in targets)
-    wakes = bool(targets) and not spec.get("minReplicas") and spec.get("minReplicas") is not None
+    wakes = bool(targets) and _sleeps(isvc, spec)
     return Route(
         namespace=namespace,
         name=name,
@@ -101,6 +103,14 @@ def _route(
         hold=Hold() if wakes else None,
         sticky=str(annotations.get(STICKY) or ""),
     )
+
+
+def _sleeps(isvc: Mapping[str, Any], component: Mapping[str, Any]) -> bool:
+    """Whether a component may have no replica, and is woken by a request."""
+    try:
+        return settings.of(isvc["metadata"], component).least == 0
+    except InvalidInput:  # stored before the API refused it
+        return False
 
 
 def _backends(

@@ -17,10 +17,11 @@ import msgspec
 
 from colonnade import defaults
 from colonnade.control.sources import Source
+from colonnade.control.template import TRANSPORT_ANNOTATION
 from colonnade.errors import InvalidInput, LoadFailed
 from colonnade.resources.served import LOCAL_SCHEMES, scheme_of
 from colonnade.storage.scan import Consent, Report, Verdict, digest, examine
-from colonnade.storage.uri import local_path
+from colonnade.storage.uri import local_path, redacted
 
 ANNOTATION = "colonnade.dev/artefact"  # on the service's status: what was scanned, by what, with which result
 CONDITION = "ArtefactSafe"
@@ -75,7 +76,8 @@ class Safety:
         pin = pinned(annotations)
         weakest = min((self.consent(annotations, uri) for uri in uris), key=_STRENGTH.index)
         placed = [local_path(uri) for uri in uris if scheme_of(uri) in LOCAL_SCHEMES] if len(uris) > 1 else []
-        report = examine(path, consent=weakest, pin=pin, memory=self._memory, also=placed)
+        named = ", ".join(map(redacted, uris))
+        report = examine(path, consent=weakest, pin=pin, memory=self._memory, also=placed, name=named)
         if not report.passed:
             raise Refused(report)
         return report
@@ -156,6 +158,23 @@ def record(reports: Iterable[Report]) -> str:
     """What the status says of all artefacts of a revision: a JSON list, or "" if none was scanned."""
     listed = [summary(report) for report in reports]
     return msgspec.json.encode(listed).decode() if listed else ""
+
+
+def noted(pod: dict[str, Any], reports: Sequence[Report]) -> dict[str, Any]:
+    """A pod that says what its models were held against.
+
+    Where the operator trusts their places, our model server is told, which decides by itself else.
+    """
+    if not reports:
+        return pod
+    metadata, annotations = pod["metadata"], {**pod["metadata"]["annotations"], ANNOTATION: record(reports)}
+    made = {**pod, "metadata": {**metadata, "annotations": annotations}}
+    given = all(report.consent is Consent.GIVEN for report in reports)
+    container, *others = pod["spec"]["containers"]
+    if not given or annotations.get(TRANSPORT_ANNOTATION) != "socket":
+        return made
+    args = [*(word for word in container.get("args") or [] if word != "--no-trust-code"), "--trust-code"]
+    return {**made, "spec": {**pod["spec"], "containers": [{**container, "args": args}, *others]}}
 
 
 def fact(recorded: str) -> Fact | None:

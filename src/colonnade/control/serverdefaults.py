@@ -51,16 +51,17 @@ def added(container: Mapping[str, Any], given: ServerDefaults, service: str, *, 
     env: dict[str, str] = {}
     args: list[str] = []
     if given.server == "mlserver":
-        env = {"MLSERVER_HOST": defaults.HOST, "MLSERVER_METRICS_PORT": reference(variables.PORT)}
+        env = {"MLSERVER_HOST": defaults.HOST, "MLSERVER_METRICS_PORT": reference(variables.METRICS_PORT)}
         if stored:
             env |= {"MLSERVER_MODEL_NAME": service, "MLSERVER_MODEL_URI": MODELS}
         else:
             env["MLSERVER_LOAD_MODELS_AT_STARTUP"] = "false"
     elif given.server == "torchserve":
         env = {"PROTOCOL_VERSION": given.protocol}
-    elif given.server == "tritonserver" and not stored:
-        args = ["--model-control-mode=explicit"]
+    elif given.server == "tritonserver":
+        args = [f"--metrics-port={reference(variables.METRICS_PORT)}", f"--http-address={defaults.HOST}"]
+        args += [f"--grpc-address={defaults.HOST}", *([] if stored else ["--model-control-mode=explicit"])]
     own = list(container.get("env") or ())
     names = {entry.get("name") for entry in own}
     made = {**container, "env": [*({"name": k, "value": v} for k, v in env.items() if k not in names), *own]}
-    return {**made, "args": [*(container.get("args") or ()), *args]} if args else made
+    return {**made, "args": [*args, *(container.get("args") or ())]} if args else made

@@ -12,6 +12,7 @@ COMPILE_REPORT = "COLONNADE_COMPILE_REPORT"
 TERMINATION = "COLONNADE_TERMINATION_FILE"
 PORT = "PORT"  # Knative's name for where a container listens
 GRPC_PORT = "GRPC_PORT"  # where a program listens that speaks gRPC beside HTTP
+METRICS_PORT = "METRICS_PORT"  # where it shows metrics, if it insists on a port of their own
 
 
 def reference(name: str) -> str:

@@ -18,6 +18,7 @@ from colonnade.gateway.revision import Revision
 from colonnade.gateway.routes import Backend, RouteTable
 from colonnade.gateway.service import RouteKey, Service, key_of
 from colonnade.gateway.shares import Shares
+from colonnade.gateway.slots import Slots
 from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.waiting import Waiter
 
@@ -33,7 +34,11 @@ class Fleet:
         on_held: called when a request begins to wait for a revision that has no replica.
     """
 
-    def __init__(self, metrics: GatewayMetrics, max_in_flight: int = defaults.MAX_IN_FLIGHT) -> None:
+    def __init__(
+        self, metrics: GatewayMetrics, max_in_flight: int = defaults.MAX_IN_FLIGHT, slots: Slots | None = None
+    ) -> None:
+        """`slots`: what counts the requests of a replica, if there are other processes that send it some."""
+        self._slots = slots
         self._metrics = metrics
         self._shares = Shares(max_in_flight)
         self._replicas: dict[Backend, Replica] = {}
@@ -52,7 +57,7 @@ class Fleet:
             InvalidInput: a backend's address cannot be read; nothing is changed then.
         """
         named = {backend for route in table.routes for backend in route.backends}
-        fresh = {backend: Replica(backend) for backend in named - self._replicas.keys()}
+        fresh = {backend: self._replica(backend) for backend in named - self._replicas.keys()}
         gone = self._replicas.keys() - named
         retired = [self._replicas[backend] for backend in gone]
         self._replicas = {backend: one for backend, one in self._replicas.items() if backend in named} | fresh
@@ -93,3 +98,6 @@ class Fleet:
     def close(self) -> None:
         """Close the connections to all replicas."""
         self.swap(RouteTable(self.table.version))
+
+    def _replica(self, backend: Backend) -> Replica:
+        return Replica(backend, None if self._slots is None else self._slots.of(backend.http))

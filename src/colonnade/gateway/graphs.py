@@ -12,13 +12,14 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from colonnade import defaults
 from colonnade.gateway import own
 from colonnade.gateway.forwarding import Header
 from colonnade.gateway.graph_call import Asked, GraphCall
 from colonnade.gateway.graph_exchange import StepExchange, StepForward
+from colonnade.gateway.graph_observed import ObservedStep
 from colonnade.gateway.routes import Route, not_ready
 from colonnade.gateway.split import Split
 from colonnade.gateway.timeouts import Timeouts
@@ -98,14 +99,14 @@ class Graphs:
         if way.service.route.graph is not None:
             self.begin(exchange, way)
         else:
-            self.proxy.forward(exchange, way, StepForward)
+            self.proxy.forward(exchange, way, ObservedStep if way.service.observers else StepForward)
 
     def target(self, graph: Route, step: Step) -> Asked | str:
         """Whom a step of a graph asks, or why it can ask nobody."""
         fleet = self.proxy.fleet
         matcher = fleet.matcher
         if step.service:
-            match = matcher.match(b"", f"/serving/{graph.namespace}/{step.service}{step.path}".encode())
+            match = matcher.match(b"", f"/serving/{graph.namespace}/{quote(step.service, safe='')}{step.path}".encode())
             if match is None:
                 return f"InferenceService {graph.namespace}/{step.service} does not exist"
             return Asked(fleet.services[match.service], match.path)

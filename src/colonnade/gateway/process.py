@@ -19,6 +19,7 @@ from colonnade.gateway.loopback import Loopback
 from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.proxy import Proxy
 from colonnade.gateway.scrape import Scrape
+from colonnade.gateway.slots import Slots
 from colonnade.gateway.stats import Stats
 from colonnade.net import App, HttpServer, Limits, asynchronous, http2
 
@@ -60,7 +61,9 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = GatewayMetrics()
-        self.fleet = Fleet(self._metrics, settings.max_in_flight)
+        processes = 1 + len(settings.siblings)
+        slots = Slots(settings.routes.with_suffix(".slots"), processes) if settings.siblings else None
+        self.fleet = Fleet(self._metrics, settings.max_in_flight, slots)
         self._access = Access(settings.token, required=settings.require_token)
         self._scrape = Scrape(self._metrics, settings.siblings)
         self._proxy = Proxy(self.fleet, self._access, self._metrics, self._scrape)
@@ -69,11 +72,9 @@ class Gateway:
         self._http = self._server(ingress, settings.tls)
         self._loopback = Loopback(ingress, self._server)
         self.fleet.on_swap = self._loopback.follow
-        self._admin = HttpServer(
-            asynchronous(
-                admin.Admin(self.fleet, self._metrics, Stats(self.fleet), settings.routes, self._health, self.drain)
-            )
-        )
+        self._stats = Stats(self.fleet)
+        doors = admin.Admin(self.fleet, self._metrics, self._stats, settings.routes, self._health, self.drain)
+        self._admin = HttpServer(asynchronous(doors))
         self._offer = admin.SocketOffer(f"{settings.admin}.fds", self._offered)
         self._draining = asyncio.Event()
         self._ports: asyncio.Task[None] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable, Collection
 from time import monotonic
 
@@ -10,6 +12,7 @@ from colonnade.gateway.guard import Guard
 from colonnade.gateway.metrics import RevisionMetrics
 from colonnade.gateway.replica import Replica
 from colonnade.gateway.routes import Hold, Route
+from colonnade.gateway.slots import POLL
 from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.waiting import Waiter, Waiting
 
@@ -30,6 +33,8 @@ class Revision:
     """
 
     __slots__ = (
+        "_poll",
+        "_reserved",
         "_waking",
         "balancer",
         "counts",
@@ -67,6 +72,8 @@ class Revision:
         self.ready = False
         self.retired = False
         self._waking = False
+        self._reserved: Replica | None = None  # for the one that is let go
+        self._poll: asyncio.TimerHandle | None = None
 
     def update(self, route: Route, weight: int, replicas: list[Replica]) -> None:
         """Serve what a new table says of this revision."""
@@ -77,7 +84,7 @@ class Revision:
         for gone in set(self.balancer.members).difference(replicas):
             gone.notify(None)
         for one in replicas:
-            one.notify(self.wake if self.limit else None)
+            one.notify(self._freed if self.limit else None)
         self.balancer.members = tuple(replicas)
         self.grpc_balancer.members = tuple(one for one in replicas if one.grpc is not None)
         self.ready = route.ready and (bool(replicas) or route.hold is not None)
@@ -99,12 +106,13 @@ class Revision:
             tried: replicas that come last.
             turn: it has waited, and its turn has come.
         """
-        if len(self.waiting) and not turn:
+        reserved = self._reserved
+        if turn and reserved is not None and reserved in balancer.members:
+            self._reserved = None
+            return reserved
+        if (len(self.waiting) and not turn) or not self.ready:
             return None
-        full = [one for one in balancer.members if one.load.outstanding >= self.limit]
-        if len(full) == len(balancer.members):
-            return None
-        return balancer.pick(now, (*full, *tried)) or balancer.pick(now, full)
+        return self._free(balancer, now, tried)
 
     def wait(self, waiter: Waiter, size: int, since: float) -> bool | None:
         """Let a request of so many bytes wait, as it does `since` then (seconds of the event loop's clock); False if
@@ -118,18 +126,24 @@ class Revision:
             return False
         if not members and len(self.waiting) == 1:
             self.held(self)
+        if members:
+            self._look_later()
         return True
 
-    def wake(self) -> None:
-        """Let those go on for which there is room now, in their order."""
+    def wake(self, most: int | None = None) -> None:
+        """Let those go on for which there is room now, in their order, and no more than `most`."""
         if self._waking:  # what was let go has ended at once; the loop below is still at it
             return
         self._waking = True
         try:
-            while len(self.waiting) and self._has_room():
+            while len(self.waiting) and most != 0 and self._reserve():
                 self.waiting.pop().released()
+                self._release_reserved()
+                most = None if most is None else most - 1
         finally:
             self._waking = False
+        if len(self.waiting):
+            self._look_later()
 
     def dismiss(self) -> None:
         """Let all go on that wait: they find out that this revision is not for them any more."""
@@ -141,6 +155,45 @@ class Revision:
         for _ in range(len(self.waiting)):
             self.waiting.pop().expired()
 
-    def _has_room(self) -> bool:
-        members = self.balancer.members
-        return any(one.load.outstanding < self.limit for one in members) if self.limit else bool(members)
+    def _free(self, balancer: Balancer[Replica], now: float, tried: Collection[Replica]) -> Replica | None:
+        """The best replica that may have one more request, counted for it where it counts for all processes."""
+        full = [one for one in balancer.members if one.load.outstanding >= self.limit]
+        while len(full) < len(balancer.members):
+            replica = balancer.pick(now, (*full, *tried)) or balancer.pick(now, full)
+            if replica is None or replica.slots is None or replica.slots.take(self.limit):
+                return replica
+            full.append(replica)
+        return None
+
+    def _reserve(self) -> bool:
+        """Whether there is room for the first one that waits; if that is limited, it is reserved."""
+        if not self.limit:
+            return bool(self.balancer.members)
+        self._reserved = self._free(self.balancer, monotonic(), ())
+        return self._reserved is not None
+
+    def _release_reserved(self) -> None:
+        replica, self._reserved = self._reserved, None
+        if replica is not None and replica.slots is not None:
+            replica.slots.keep(replica.load.outstanding)
+
+    def _freed(self) -> None:
+        """A replica has ended a request."""
+        if len(self.waiting):
+            slots = [one.slots for one in self.balancer.members]
+            if all(one is None or one.modest(self.limit) for one in slots):
+                self.wake()
+            else:
+                self._look_later()
+
+    def _look_later(self) -> None:
+        """Look again soon, if another process may have freed a slot: it tells nobody."""
+        shared = any(one.slots is not None for one in self.balancer.members)
+        if shared and self.limit and self._poll is None:
+            after = POLL * (0.5 + random.random())  # noqa: S311
+            self._poll = asyncio.get_running_loop().call_later(after, self._look)
+
+    def _look(self) -> None:
+        self._poll = None
+        parts = (one.slots.part(self.limit) for one in self.balancer.members if one.slots is not None)
+        self.wake(max(1, sum(parts)))  # what is left is for another process first

@@ -81,6 +81,10 @@ class Tunnel:
 
     def _send(self, *, turn: bool) -> None:
         revision = self._revision
+        if any(one.backend.mux for one in revision.balancer.members):  # it was not known when the handshake came
+            self._leave()
+            self._forward()
+            return
         now = time.monotonic()
         limited = revision.limit > 0
         balancer = revision.balancer
@@ -89,9 +93,6 @@ class Tunnel:
         if replica is None or not revision.ready:
             if not revision.wait(self, 0, self._since):
                 self._refuse(503, not_ready(revision.route), RETRY_SOON)
-        elif replica.backend.mux:  # it was not known when the handshake came
-            self._leave()
-            self._forward()
         else:
             self._replica = replica
             replica.take()

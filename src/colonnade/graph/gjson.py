@@ -5,9 +5,9 @@ It has no grammar to fail against: every text is a path, and what means nothing 
 depends on what it is applied to (`#` is a key of an object and the length of an array), so a path is not compiled; it
 is read as the value is walked, and the reading of each (kind, path) is remembered.
 
-Source: the language's own document (`SYNTAX.md` of its project, version 1.18) and the behaviour of its implementation
-where that is silent. Differences, all outside of what JSON defines: of a key that an object has twice the last one
-counts, and a string is never searched for JSON inside of it, unless `@fromstr` says so.
+Source: the language's own document, and the behaviour of its implementation where that is silent. Differences, all
+outside of what JSON defines: of a key that an object has twice the last one counts, and a string is never searched for
+JSON inside of it, unless `@fromstr` says so.
 
 An evaluation is bounded: a path of `MAX_PATH` characters, and `BUDGET` values looked at; beyond that nothing is found.
 """

@@ -1,7 +1,7 @@
 """The rules of an InferenceGraph: KServe's, in its texts, and what would be an endless or a hopeless graph.
 
-Source of texts: KServe's `inference_graph_validation.go`. KServe does not look for cycles, for nodes that do not exist
-or for nodes without steps: its router fails at each request then, or never ends.
+KServe does not look for cycles, for nodes that do not exist or for nodes without steps: its router fails at each
+request then, or never ends.
 """
 
 from __future__ import annotations

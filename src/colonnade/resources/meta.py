@@ -79,6 +79,7 @@ _ANNOTATIONS: dict[str, Ruling] = {
     },
     LAST_APPLIED: Ruling(RUNS, "kubectl's own record"),
     defaults.TRUST_CODE: Ruling(RUNS, "consent to load model files that can run code"),
+    defaults.MODEL_DIGEST: Ruling(RUNS, "what was fetched must have this digest, as `colonnade digest` prints it"),
     defaults.DIRECT: Ruling(RUNS, '"true" gives the service a port of its own, past the gateway'),
     defaults.STEP_TIMEOUT: Ruling(RUNS, "times that calls of a graph's steps may take: `2s, root/rank=500ms`"),
     defaults.STEP_RETRIES: Ruling(RUNS, "retries of a graph's steps: `1, root/rank=2`"),

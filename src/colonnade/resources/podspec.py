@@ -258,7 +258,11 @@ class PodSpec(Resource, frozen=True):
     resources: Annotated[ResourceRequirements | None, field_doc("Compute of the whole pod.")] = None
     service_account_name: Annotated[
         str | None,
-        field_doc("Identity in the cluster; KServe takes storage credentials from it.", CLUSTER_ONLY, _IDENTITY),
+        field_doc(
+            "Identity in the cluster; storage credentials are taken from it.",
+            EMULATED,
+            "its secrets are the credentials of the model's fetch; replicas get no identity",
+        ),
     ] = None
     service_account: Annotated[str | None, field_doc("Old name of serviceAccountName.", CLUSTER_ONLY, _IDENTITY)] = None
     automount_service_account_token: Annotated[

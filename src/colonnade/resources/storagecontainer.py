@@ -20,12 +20,18 @@ BUILT_IN_IMAGE = "storage-initializer"  # KServe's own, whose schemes the platfo
 _ONE_PAIR = "the command is called for each URI"
 
 
-def _container(value: Any, _: Mapping[str, Any]) -> Ruling | None:
-    if not isinstance(value, dict) or value.get("command"):
-        return None
-    if image_name(str(value.get("image") or "")) == BUILT_IN_IMAGE:
+def _image(value: Any, container: Mapping[str, Any]) -> Ruling:
+    if container.get("command"):
+        return Ruling(EMULATED, "the command runs as a local process, without the image")
+    if isinstance(value, str) and image_name(value) == BUILT_IN_IMAGE:
         return Ruling(EMULATED, "the platform fetches these URIs itself")
     return Ruling(CLUSTER_ONLY, f"{NO_CONTAINER}; give a `command`, which is called with URI and folder")
+
+
+class FetchingContainer(Container, frozen=True):
+    """What fetches: a command that is called with a URI and a folder."""
+
+    image: Annotated[str | None, field_doc("Image to run.", rule=_image)] = None
 
 
 class SupportedUriFormat(Resource, frozen=True):
@@ -38,7 +44,7 @@ class SupportedUriFormat(Resource, frozen=True):
 class StorageContainerSpec(Resource, frozen=True):
     """What runs, for which URIs."""
 
-    container: Annotated[Container, field_doc("What fetches; it is called with URI and folder.", rule=_container)]
+    container: Annotated[FetchingContainer, field_doc("What fetches; it is called with URI and folder.")]
     supported_uri_formats: Annotated[list[SupportedUriFormat], field_doc("URIs that it fetches.")]
     workload_type: Annotated[
         str | None,

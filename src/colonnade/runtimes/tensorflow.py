@@ -157,7 +157,10 @@ class TensorFlowModel(Model):
             raise InvalidInput(f'"inputs" has {", ".join(columns)}, and the model takes {", ".join(names)}')
         results = self._run(signature, self._arrays(signature, columns))
         listed = {name: _plain(name, result) for name, result in results.items()}
-        return next(iter(listed.values())) if len(listed) == 1 else listed
+        if len(listed) > 1:
+            return listed
+        [only] = listed.values()  # as a list: an object of nothing but arrays is no answer yet to the server
+        return list(only) if np.ndim(only) else only
 
     def _arrays(self, signature: _Signature, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {
@@ -253,7 +256,7 @@ class TensorFlowRuntime:
             _require_harmless(folder)
         try:
             loaded = tensorflow.saved_model.load(str(folder))
-            signatures = {str(key): _signature(function, folder) for key, function in loaded.signatures.items()}
+            signatures = {str(key): _signature(function, folder) for key, function in sorted(loaded.signatures.items())}
         except LoadFailed:
             raise
         except Exception as error:  # the reader has no common error

@@ -112,8 +112,9 @@ def prune(
             with contextlib.suppress(FileNotFoundError):
                 cache.artefact(key).rename(trash / secrets.token_hex(8))
     shutil.rmtree(trash, ignore_errors=True)
+    _sweep_broken(cache, "partial", moment - spared)
+    _sweep_broken(cache, "resumable", moment - defaults.PARTIAL_TTL)
     _sweep_blobs(cache, moment - spared)
-    _sweep_broken(cache, moment - defaults.PARTIAL_TTL)
     return Pruned(tuple(gone), size_of(artefact for artefact in before if artefact.key not in gone))
 
 
@@ -143,14 +144,13 @@ def _sweep_blobs(cache: Cache, before: float) -> None:
                 os.unlink(tag.path)
 
 
-def _sweep_broken(cache: Cache, before: float) -> None:
-    """Remove downloads that nobody went on with for long."""
-    for kind in ("resumable", "partial"):
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(cache.root / kind):
-                newest = max((item.stat().st_mtime for item in os.scandir(entry.path)), default=entry.stat().st_mtime)
-                lock = cache.root / "locks" / f"{entry.name}.lock"
-                if newest > before:
-                    continue
-                with contextlib.suppress(BlockingIOError), locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    shutil.rmtree(entry.path, ignore_errors=True)
+def _sweep_broken(cache: Cache, kind: str, before: float) -> None:
+    """Remove what dead fetches left, or what nobody went on with for long."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(cache.root / kind):
+            newest = max((item.stat().st_mtime for item in os.scandir(entry.path)), default=entry.stat().st_mtime)
+            if newest > before:
+                continue
+            lock = cache.root / "locks" / f"{entry.name}.lock"
+            with contextlib.suppress(BlockingIOError), locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(entry.path, ignore_errors=True)

@@ -35,9 +35,7 @@ class Volumes:
             LoadFailed: there is none; says how to make one.
         """
         if not _NAME.fullmatch(claim) or ".." in claim:
-            raise LoadFailed(
-                f"pvc://{claim} names no claim; its name has lower-case letters, digits, '-' and '.'"
-            )
+            raise LoadFailed(f"pvc://{claim} names no claim; its name has lower-case letters, digits, '-' and '.'")
         place = self.named.get(claim)
         if place is None and self.root is not None:
             place = self.root / claim

@@ -32,6 +32,7 @@ def examine(
     pin: str | None = None,
     memory: Path | None = None,
     also: Sequence[Path] = (),
+    name: str | None = None,
 ) -> Report:
     """The report on the artefact at `path`, a file or a folder.
 
@@ -40,9 +41,10 @@ def examine(
         consent: what it may do.
         pin: the digest that it must have, as `digest` describes it; None takes any.
         memory: a folder that keeps scans for the next time; None keeps none.
+        name: how messages call it; by default by its path.
         also: paths outside of it to which its links may lead, because whoever put it together pointed there.
     """
-    return judge(str(path), _scanned(path, Memory(memory), also), consent, pin)
+    return judge(name or str(path), _scanned(path, Memory(memory), also), consent, pin)
 
 
 def _scanned(path: Path, memory: Memory, also: Sequence[Path]) -> Scan:

@@ -100,6 +100,7 @@ class Report(msgspec.Struct, frozen=True):
 
     Attributes:
         verdict: whether a process may load the artefact.
+        consent: by which that was decided.
         scan: what was found.
         message: why it is refused and what to do; what consent was used for; or "".
         scanner: what looked.
@@ -107,6 +108,7 @@ class Report(msgspec.Struct, frozen=True):
     """
 
     verdict: Verdict
+    consent: Consent
     scan: Scan
     message: str = ""
     scanner: str = SCANNER
@@ -128,12 +130,12 @@ def judge(name: str, scan: Scan, consent: Consent, pin: str | None) -> Report:
     lifted = _LIFTED[consent]
     standing = [each for each in scan.findings if each.risk not in lifted]
     if pin is not None and pin != scan.digest:
-        return Report(Verdict.REFUSED, scan, _mismatch(name, scan, pin))
+        return Report(Verdict.REFUSED, consent, scan, _mismatch(name, scan, pin))
     if standing:
-        return Report(Verdict.REFUSED, scan, _refusal(name, standing))
+        return Report(Verdict.REFUSED, consent, scan, _refusal(name, standing))
     if scan.findings:
-        return Report(Verdict.CONSENTED, scan, f"{name} can run code, and may: {_listed(scan.findings)}")
-    return Report(Verdict.PASSED, scan)
+        return Report(Verdict.CONSENTED, consent, scan, f"{name} can run code, and may: {_listed(scan.findings)}")
+    return Report(Verdict.PASSED, consent, scan)
 
 
 def _mismatch(name: str, scan: Scan, pin: str) -> str:
