@@ -159,6 +159,7 @@ def test_what_is_no_graph_is_refused(product: Product, spec: dict[str, Any], tex
     assert text in product.colonnade("apply", "-f", "-", data=json.dumps(obj), code=1)
 
 
+@pytest.mark.slow
 def test_the_protocol_of_the_service_is_spoken(product: Product, iris_model: Path) -> None:
     model = {"modelFormat": {"name": "sklearn"}, "storageUri": str(iris_model), "protocolVersion": "v2"}
     product.apply(service("iris-v2", {"model": model}))
@@ -241,6 +242,7 @@ ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Answer).serve_foreve
     assert "x-other" not in seen()
 
 
+@pytest.mark.slow
 def test_a_step_whose_replica_dies(product: Product, iris: str, iris_model: Path) -> None:
     product.apply(service("mortal", {"sklearn": {"storageUri": str(iris_model)}}))
     steps = ({"serviceName": "mortal"}, {"serviceName": "iris", "data": "$request"})
@@ -270,6 +272,7 @@ def test_the_gateway_keeps_graphs_when_the_control_plane_dies(product: Product, 
     assert ask(product, ready(product, "lasting"), IRIS).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_thousand_at_once_get_their_own_answers(product: Product, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(DOUBLE)
     model = {"modelFormat": {"name": "python"}, "storageUri": str(tmp_path)}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from colonnade.control import components, ports, revisions, safety, status, template
@@ -25,7 +24,6 @@ from colonnade.control.selection import Runtimes
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
 from colonnade.resources.defaulting import default
-from colonnade.storage.fetch import fetch
 
 RESOURCE = "inferenceservices"
 STOP = "serving.kserve.io/stop"
@@ -147,11 +145,6 @@ class InferenceServices:
             self._events.record(isvc, "InferenceServiceReady", f"InferenceService [{name}] is Ready")
         elif now.get("status") == "False" and (was.get("status"), was.get("message")) != ("False", now.get("message")):
             self._events.record(isvc, now.get("reason", "NotReady"), now.get("message", ""), "Warning")
-
-
-def fetch_into(cache: Path) -> Callable[[str], Path]:
-    """The blocking fetch of `storage` into one cache, for a `Fetcher`."""
-    return lambda uri: fetch(uri, cache)
 
 
 def _condition(found: dict[str, Any], kind: str) -> dict[str, Any]:
