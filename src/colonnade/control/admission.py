@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import msgspec
 
 from colonnade.control.objects import Object, metadata_of
 from colonnade.errors import Forbidden, InvalidInput
-from colonnade.resources import kinds
+from colonnade.resources import kinds, runtimerules
 from colonnade.resources.defaulting import default, translate
 from colonnade.resources.fields import CLUSTER_ONLY, UNKNOWN
 from colonnade.resources.kinds import Kind
@@ -29,6 +30,8 @@ from colonnade.resources.verdicts import check
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
 _PERMANENT = ("default",)
+_RUNTIMES = (kinds.SERVING_RUNTIME, kinds.CLUSTER_SERVING_RUNTIME)
+_WARNED = (kinds.INFERENCE_SERVICE, kinds.INFERENCE_GRAPH, *_RUNTIMES)
 
 
 def check_fields(
@@ -62,7 +65,7 @@ def _unknown(kind: Kind, obj: Object, live: Object | None) -> tuple[str, ...]:
 
 def _without_effect(kind: Kind, obj: Object, live: Object | None) -> tuple[str, ...]:
     """What is kept for a cluster and does nothing here, so that no field is passed over in silence."""
-    if kind not in (kinds.INFERENCE_SERVICE, kinds.INFERENCE_GRAPH):
+    if kind not in _WARNED:
         return ()
     known = {(field.path, str(field.value)) for field in check(live)} if live else set()
     return tuple(
@@ -100,6 +103,17 @@ def admit(kind: Kind, obj: Object, live: Object | None) -> Object:
     elif kind is kinds.CONFIG_MAP:
         _check_base64(obj, "binaryData")
     return obj
+
+
+def check_others(kind: Kind, obj: Object, others: Callable[[], Iterable[Object]]) -> None:
+    """Hold an object against the `others` of its kind and namespace, which are asked for if a rule needs them.
+
+    Raises Invalid.
+    """
+    if kind in _RUNTIMES:
+        causes = list(runtimerules.clashes(obj, others()))
+        if causes:
+            raise invalid(obj, causes)
 
 
 def check_namespace_deletion(name: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from colonnade import defaults, errors
-from colonnade.control import podstatus, replica, revisions
+from colonnade.control import components, podstatus, replica, revisions
 from colonnade.control.events import Events
 from colonnade.control.objects import Ref
 from colonnade.control.podstatus import CRASH_LOOP, Waiting
@@ -206,7 +206,9 @@ class Pods:
         http_port = free_port(taken)
         grpc_port = free_port(taken | {http_port})
         folder = self._platform.folder(str(key))
-        direct = self._ports.port(Port(Key(key.namespace, revisions.service_of(pod)), DIRECT))
+        service = Key(key.namespace, revisions.service_of(pod))
+        direct = self._ports.port(Port(service, DIRECT))
+        predictor = self._ports.port(Port(service, components.PREDICTOR))
         return replica.Place(
             http,
             grpc,
@@ -218,6 +220,7 @@ class Pods:
             str(folder / COMPILE_REPORT),
             grpc_port,
             free_port(taken | {http_port, grpc_port}),
+            predictor,
         )
 
     def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:

@@ -36,7 +36,8 @@ class Place(NamedTuple):
     """Where a replica shall listen and leave word.
 
     The ports are free loopback ports, used if the pod's transport is not `socket`. `models` is the
-    folder of `model_links`. `direct` is the service's own port, if it has one. `compiled` is the folder of
+    folder of `model_links`. `direct` is the service's own port, if it has one, and `predictor` the gateway's for what
+    calls the predictor. `compiled` is the folder of
     compiled models, which all replicas share, and `compile_report` the file with what became of this one's.
     """
 
@@ -50,6 +51,7 @@ class Place(NamedTuple):
     compile_report: str = ""
     grpc_port: int = 0
     metrics_port: int = 0
+    predictor: int | None = None
 
 
 def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
@@ -69,11 +71,13 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
     """The process of a pod.
 
     Raises:
-        Misconfigured: a variable refers to a Secret, ConfigMap or field that does not exist.
+        Misconfigured: a variable refers to a Secret, ConfigMap, field or address that does not exist.
     """
     metadata, container = pod["metadata"], pod["spec"]["containers"][0]
     transport = (metadata.get("annotations") or {}).get(template.TRANSPORT_ANNOTATION, "port")
     own = (metadata.get("annotations") or {}).get(template.ENVIRONMENT_ANNOTATION, "")
+    if place.predictor is None and variables.reference(variables.PREDICTOR) in (container.get("args") or ()):
+        raise Misconfigured("the predictor's address is not known yet")
     env = environment(pod, container, _given(place, transport) | _python(own), lookup)
     argv = tuple(expand(word, env) for word in (*container["command"], *(container.get("args") or ())))
     http = f"unix:{place.socket}" if transport == "socket" else f"127.0.0.1:{place.port}"
@@ -100,6 +104,7 @@ def _given(place: Place, transport: str) -> dict[str, str]:
     given |= {variables.MODELS: place.models} if place.models else {}
     given |= {variables.COMPILED: place.compiled, variables.COMPILE_REPORT: place.compile_report}
     given |= {} if place.direct is None else {variables.DIRECT: str(place.direct)}
+    given |= {} if place.predictor is None else {variables.PREDICTOR: f"{defaults.HOST}:{place.predictor}"}
     if transport == "socket":
         return given | {variables.SOCKET: place.socket, variables.GRPC_SOCKET: place.grpc_socket}
     grpc = place.grpc_port if transport == "ports" else place.port

@@ -16,6 +16,7 @@ from typing import Any
 from colonnade import defaults
 from colonnade.control import (
     builtserver,
+    chaining,
     components,
     engines,
     listening,
@@ -31,6 +32,7 @@ from colonnade.control.revisions import Revision
 from colonnade.control.selection import Refusal as Refusal
 from colonnade.control.selection import Runtime, Runtimes, Wanted, choose
 from colonnade.control.sources import Source
+from colonnade.resources import served
 
 CONTAINER = "kserve-container"
 TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # see `Plan.transport`
@@ -178,9 +180,6 @@ def direct(isvc: Mapping[str, Any]) -> bool:
 
 def _service_refusal(isvc: dict[str, Any]) -> Refusal | None:
     """What of the service as a whole is not run."""
-    for other in (components.TRANSFORMER, components.EXPLAINER):
-        if isvc["spec"].get(other):
-            return _unsupported(f"spec.{other}", "a chain of components is not run on one machine yet; remove it")
     annotations = isvc["metadata"].get("annotations") or {}
     wanted = annotations.get(defaults.DIRECT, "false")
     if wanted not in ("true", "false"):
@@ -205,6 +204,11 @@ def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
         for probe in ("readinessProbe", "livenessProbe"):
             if "grpc" in (container.get(probe) or {}):
                 return _unsupported(f"{probe}.grpc", "use httpGet, exec or tcpSocket")
+    if model is not None and any(container.get("name") == served.TRANSFORMER_CONTAINER for container in given):
+        why = "one process per replica is run; put it under spec.transformer"
+        return _unsupported(f"{path}.containers[name={served.TRANSFORMER_CONTAINER}]", why)
+    if component == components.EXPLAINER and extension.get("art"):
+        return _unsupported(f"{path}.art", "its server is an image; run an explainer by `containers`, or set colonnade.dev/explainer: shap")
     if model is None and not given:
         return Refusal("InvalidPredictorSpec", f"{path} names neither a model nor a container; add `model`.")
     if model is None and len(given) > 1:
@@ -258,6 +262,8 @@ def _custom(isvc: dict[str, Any], component: str, container: dict[str, Any], run
     """A container of the manifest's own."""
     fetched = sources.of(isvc["spec"][component], container, isvc["metadata"].get("annotations") or {})
     isolation = Isolation.of(isvc, component, None, fetched)
+    if component != components.PREDICTOR:
+        return _chained(isvc, component, container, fetched, isolation)
     if container.get("command"):
         words = (*map(str, container["command"]), *map(str, container.get("args") or ()))
         return _program(isvc, component, container, words, fetched, isolation, None)
@@ -315,6 +321,25 @@ def _program(
     name = builtserver.model_name(own["args"], isvc["metadata"]["name"])
     fields = _pod_fields(isvc["spec"][component])
     return Plan(own, name, listens.transport, fetched, isolation, runtime, fields)
+
+
+def _chained(
+    isvc: dict[str, Any], component: str, container: dict[str, Any], fetched: tuple[Source, ...], isolation: Isolation
+) -> Plan | Refusal:
+    """A replica of a transformer or an explainer: a program that is told where the predictor is."""
+    path = f"spec.{component}.containers[0]"
+    if not container.get("command"):
+        image = container.get("image") or ""
+        why = "no container engine is used on this machine; give a `command` that runs as a local process"
+        return Refusal("InvalidPredictorSpec", f"{path}: image {image!r} cannot be run: {why}.")
+    if direct(isvc):
+        return _unsupported(f"annotation {defaults.DIRECT}", f"requests would pass spec.{component} by; remove it")
+    service, extension = isvc["metadata"]["name"], isvc["spec"][component]
+    made = chaining.chained(container, service, extension)
+    own = {**_container_fields(made.container), "name": container.get("name") or CONTAINER}
+    own |= {"command": list(made.container["command"]), "args": list(made.container["args"])}
+    name = builtserver.model_name(own["args"], service)
+    return Plan(own, name, made.transport, fetched, isolation, None, _pod_fields(extension))
 
 
 def _unsupported(path: str, why: str) -> Refusal:

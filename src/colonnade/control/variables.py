@@ -7,6 +7,7 @@ SOCKET = "COLONNADE_SOCKET"
 GRPC_SOCKET = "COLONNADE_GRPC_SOCKET"
 MODELS = "COLONNADE_MODELS"  # a folder with one folder for each model that is a single file and is expected in one
 DIRECT = "COLONNADE_DIRECT_PORT"  # the service's own port, if it has one
+PREDICTOR = "COLONNADE_PREDICTOR_HOST"  # `host:port` of the predictor, for a transformer or an explainer
 COMPILED = "COLONNADE_COMPILED"
 COMPILE_REPORT = "COLONNADE_COMPILE_REPORT"
 TERMINATION = "COLONNADE_TERMINATION_FILE"

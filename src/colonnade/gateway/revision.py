@@ -180,9 +180,9 @@ class Revision:
     def _freed(self) -> None:
         """A replica has ended a request."""
         if len(self.waiting):
-            slots = [one.slots for one in self.balancer.members]
-            if all(one is None or one.modest(self.limit) for one in slots):
-                self.wake()
+            shared = [one.slots for one in self.balancer.members if one.slots is not None]
+            if all(slots.modest(self.limit) for slots in shared):
+                self.wake(1 if shared else None)
             else:
                 self._look_later()
 

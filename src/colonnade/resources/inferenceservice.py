@@ -13,7 +13,7 @@ import msgspec
 
 from colonnade.resources import served
 from colonnade.resources.autoscaling import AutoScaling, MetricType
-from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, NOT_RUN, RUNS, Resource, Ruling, field_doc
+from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, NOT_RUN, RUNS, Resource, field_doc
 from colonnade.resources.meta import ISVC_NAME, Int32, Int64, ObjectMeta
 from colonnade.resources.podspec import Container, PodSpec
 from colonnade.resources.status import InferenceServiceStatus
@@ -153,12 +153,10 @@ class ComponentExtension(PodSpec, frozen=True):
 class ModelFormat(Resource, frozen=True):
     """Format of a model, such as `sklearn`."""
 
-    name: Annotated[str, field_doc("Name of the format.", RUNS)]
+    name: Annotated[str, field_doc("Name of the format.", rule=served.model_format)]
     version: Annotated[
         str | None,
-        field_doc(
-            "Version of the format.", EMULATED, "the built-in runtime's library loads it; its version may differ"
-        ),
+        field_doc("Version of the format.", EMULATED, "chooses the runtime; its library's version may differ"),
     ] = None
 
 
@@ -193,7 +191,9 @@ class Framework(Container, frozen=True):
     runtime_version: Annotated[
         str | None,
         field_doc(
-            "Version of the runtime's image.", EMULATED, "the built-in runtime has the installed library's version"
+            "Version of the runtime's image.",
+            EMULATED,
+            "the image's tag, which only names it: the installed library serves, or that of colonnade.dev/requirements",
         ),
     ] = None
     protocol_version: Annotated[
@@ -203,11 +203,17 @@ class Framework(Container, frozen=True):
         None
     )
     image: Annotated[
-        str | None, field_doc("Image of the runtime.", EMULATED, "the built-in runtime of the format serves instead")
+        str | None, field_doc("Image of the runtime.", EMULATED, "says which server is meant; no image is run")
     ] = None
     command: Annotated[
-        list[str] | None, field_doc("Program of the runtime.", CLUSTER_ONLY, f"{_REFUSED}; use `containers`")
+        list[str] | None, field_doc("Program of the runtime.", RUNS, "runs as a local process in the runtime's place")
     ] = None
+
+
+class ProgramFramework(Framework, frozen=True):
+    """A model that its own server's program serves, which takes what arguments it takes."""
+
+    args: Annotated[list[str] | None, field_doc("Arguments of the server, after those of its runtime.", RUNS)] = None
 
 
 class Model(Framework, frozen=True, kw_only=True):
@@ -225,26 +231,23 @@ class WorkerSpec(PodSpec, frozen=True):
 
 
 def _framework_doc(key: str, title: str) -> msgspec.Meta:
-    def rule(value: Any, component: Mapping[str, Any]) -> Ruling | None:
-        return served.framework(key)
-
-    return field_doc(f"{title}. Short form of `model` with `modelFormat.name: {key}`.", rule=rule)
+    return field_doc(f"{title}. Short form of `model` with `modelFormat.name: {key}`.")
 
 
 class Predictor(ComponentExtension, frozen=True):
     """What answers predictions. Exactly one of `model`, a framework key and `containers` is given."""
 
-    model: Annotated[Model | None, field_doc("A model of any format.", rule=served.model)] = None
+    model: Annotated[Model | None, field_doc("A model of any format.")] = None
     sklearn: Annotated[Framework | None, _framework_doc("sklearn", "scikit-learn model")] = None
     xgboost: Annotated[Framework | None, _framework_doc("xgboost", "XGBoost model")] = None
     tensorflow: Annotated[Framework | None, _framework_doc("tensorflow", "TensorFlow model")] = None
     pytorch: Annotated[Framework | None, _framework_doc("pytorch", "PyTorch model")] = None
-    triton: Annotated[Framework | None, _framework_doc("triton", "Triton model repository")] = None
+    triton: Annotated[ProgramFramework | None, _framework_doc("triton", "Triton model repository")] = None
     onnx: Annotated[Framework | None, _framework_doc("onnx", "ONNX model")] = None
     huggingface: Annotated[Framework | None, _framework_doc("huggingface", "Hugging Face model")] = None
     pmml: Annotated[Framework | None, _framework_doc("pmml", "PMML model")] = None
     lightgbm: Annotated[Framework | None, _framework_doc("lightgbm", "LightGBM model")] = None
-    paddle: Annotated[Framework | None, _framework_doc("paddle", "PaddlePaddle model")] = None
+    paddle: Annotated[ProgramFramework | None, _framework_doc("paddle", "PaddlePaddle model")] = None
     name: Annotated[
         Annotated[str, msgspec.Meta(pattern=f"^{ISVC_NAME}$")] | None,
         field_doc("Name of this variant of the predictor, for canaries.", CLUSTER_ONLY, _NO_CANARY),

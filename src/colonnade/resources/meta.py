@@ -57,7 +57,9 @@ _ANNOTATIONS: dict[str, Ruling] = {
     ),
     "serving.kserve.io/enable-tag-routing": Ruling(CLUSTER_ONLY, f"tagged hosts are {NOT_RUN}"),
     "serving.kserve.io/stop": Ruling(RUNS, '"true" stops the replicas and keeps the object'),
-    "serving.kserve.io/disable-auto-update": Ruling(EMULATED, "the built-in runtimes do not change under a service"),
+    "serving.kserve.io/disable-auto-update": Ruling(
+        RUNS, '"true": a change of its runtime alone makes no new revision'
+    ),
     "serving.kserve.io/enable-prometheus-scraping": Ruling(CLUSTER_ONLY, _NO_SCRAPING),
     "serving.kserve.io/enable-metric-aggregation": Ruling(CLUSTER_ONLY, _NO_SCRAPING),
     "prometheus.kserve.io/port": Ruling(CLUSTER_ONLY, _NO_SCRAPING),
@@ -79,6 +81,7 @@ _ANNOTATIONS: dict[str, Ruling] = {
     },
     LAST_APPLIED: Ruling(RUNS, "kubectl's own record"),
     defaults.TRUST_CODE: Ruling(RUNS, "consent to load model files that can run code"),
+    defaults.REQUIREMENTS: Ruling(RUNS, "packages of a Python environment of its own, which uv makes; `none` for none"),
     defaults.MODEL_DIGEST: Ruling(RUNS, "what was fetched must have this digest, as `colonnade digest` prints it"),
     defaults.DIRECT: Ruling(RUNS, '"true" gives the service a port of its own, past the gateway'),
     defaults.STEP_TIMEOUT: Ruling(RUNS, "times that calls of a graph's steps may take: `2s, root/rank=500ms`"),

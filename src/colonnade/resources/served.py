@@ -19,17 +19,67 @@ from colonnade.resources.strict import suggestion
 SERVING_CONTAINER = "kserve-container"
 TRANSFORMER_CONTAINER = "transformer-container"
 
-FORMATS = ("sklearn", "xgboost", "lightgbm", "onnx", "python")
+FORMATS = (
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "onnx",
+    "pmml",
+    "mlflow",
+    "python",
+    "tensorflow",
+    "huggingface",
+    "pytorch",
+)
+PROGRAMS: Mapping[str, str] = {
+    "autogluon": "autogluonserver",
+    "openvino": "ovms",
+    "paddle": "paddleserver",
+    "tensorrt": "tritonserver",
+    "triton": "tritonserver",
+    "vLLM": "vllm",
+}
+"""Formats of KServe that are served by their own server's program, if this machine has it."""
+
 RUNTIMES = (
-    "kserve-sklearnserver",
-    "kserve-xgbserver",
+    *(f"colonnade-{name}" for name in FORMATS),
+    "kserve-autogluonserver",
+    "kserve-huggingfaceserver",
+    "kserve-huggingfaceserver-multinode",
     "kserve-lgbserver",
     "kserve-mlserver",
-    "kserve-tritonserver",
+    "kserve-openvino",
+    "kserve-paddleserver",
+    "kserve-pmmlserver",
     "kserve-predictiveserver",
-    *(f"colonnade-{name}" for name in FORMATS),
+    "kserve-sklearnserver",
+    "kserve-tensorflow-serving",
+    "kserve-torchserve",
+    "kserve-tritonserver",
+    "kserve-vllmserver",
+    "kserve-xgbserver",
 )
-IMAGES = ("sklearnserver", "xgbserver", "lgbserver", "predictiveserver", "mlserver")
+IMAGES = (
+    "autogluonserver",
+    "huggingfaceserver",
+    "huggingfaceserver-gpu",
+    "lgbserver",
+    "mlserver",
+    "model_server",
+    "paddleserver",
+    "pmmlserver",
+    "predictiveserver",
+    "serving",
+    "sklearnserver",
+    "tensorflow-serving",
+    "torchserve",
+    "torchserve-kfs",
+    "tritonserver",
+    "vllm-openai",
+    "vllm-openai-cpu",
+    "vllmserver",
+    "xgbserver",
+)
 SCHEMES = (
     "abfs",
     "abfss",
@@ -84,34 +134,30 @@ _FILE_SHARE = re.compile(
 )
 
 
-def framework(key: str) -> Ruling | None:
-    """Whether a model of this format is served; None if so, since then its fields have rulings of their own."""
-    if key in FORMATS:
-        return None
-    return Ruling(CLUSTER_ONLY, f"no runtime for model format '{key}' in this version; it serves {_FORMATS_TEXT}")
-
-
-def model(value: Any, _: Mapping[str, Any]) -> Ruling | None:
-    """The model form stands or falls with its format."""
-    named = value.get("modelFormat") if isinstance(value, dict) else None
-    name = named.get("name") if isinstance(named, dict) else None
-    return framework(name) if isinstance(name, str) else None
-
-
-def runtime(value: Any, _: Mapping[str, Any]) -> Ruling:
-    """A built-in runtime stands in for KServe's of the same name; others are ServingRuntimes of a cluster."""
-    if value in RUNTIMES:
-        return Ruling(EMULATED, "Colonnade's built-in runtime of the format serves under this name")
+def model_format(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """What serves a format; one that nothing here is made for may be that of a runtime of the user's."""
+    if value in FORMATS:
+        return Ruling(RUNS)
+    if value in PROGRAMS:
+        return Ruling(EMULATED, f"served by {PROGRAMS[value]} if this machine has it, or by a runtime with a `command`")
     return Ruling(
-        CLUSTER_ONLY, f"ServingRuntimes are {NOT_RUN}; leave it out to get the built-in runtime of the format"
+        EMULATED,
+        f"no built-in runtime serves {value}, a ServingRuntime with a `command` must; built in: {_FORMATS_TEXT}",
     )
 
 
+def runtime(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """A built-in runtime stands in for KServe's of the same name; others are ServingRuntimes that the user makes."""
+    if value in RUNTIMES:
+        return Ruling(EMULATED, "Colonnade's built-in runtime of the format serves under this name")
+    return Ruling(RUNS, "a ServingRuntime of the namespace, or a ClusterServingRuntime")
+
+
 def protocol_version(value: Any, _: Mapping[str, Any]) -> Ruling:
-    """A replica speaks every protocol that it has at once, so the choice is always met."""
+    """It chooses the runtime; the built-in server speaks every protocol that it has at once."""
     if value in ("v1", "v2", "grpc-v2"):
-        return Ruling(RUNS, "V1, V2 and gRPC are all served at once")
-    return Ruling(CLUSTER_ONLY, f"{value} is {NOT_RUN}; use v1, v2 or grpc-v2")
+        return Ruling(RUNS, "chooses the runtime; the built-in server speaks V1, V2 and gRPC at once")
+    return Ruling(EMULATED, f"chooses the runtime; {value} itself is spoken by its server only")
 
 
 def min_replicas(value: Any, _: Mapping[str, Any]) -> Ruling:
@@ -158,13 +204,13 @@ def image(value: Any, container: Mapping[str, Any]) -> Ruling:
     if container.get("command"):
         return Ruling(EMULATED, "the command runs as a local process, without the image")
     if isinstance(value, str) and is_known_image(value):
-        return Ruling(EMULATED, "replaced by Colonnade's built-in runtime")
+        return Ruling(EMULATED, "Colonnade's built-in server stands in for it, or its server's program if it is here")
     return Ruling(CLUSTER_ONLY, _NO_ENGINE)
 
 
 def argument(_: Any, holder: Mapping[str, Any]) -> Ruling:
     """One word of `args`: a program of the user's takes any; the model server takes its flags and some of KServe's."""
-    if holder.get("command"):
+    if holder.get("command") or _of_another_server(holder):
         return Ruling(RUNS)
     reference = holder.get("image")
     is_model = "storageUri" in holder or "modelFormat" in holder
@@ -172,6 +218,14 @@ def argument(_: Any, holder: Mapping[str, Any]) -> Ruling:
         return Ruling(CLUSTER_ONLY, _NO_ENGINE)
     index: int = holder["index"]
     return _rulings(holder["args"])[index]
+
+
+def _of_another_server(model: Mapping[str, Any]) -> bool:
+    """Whether a model is served by a program whose arguments are its own business."""
+    named = model.get("modelFormat")
+    name = named.get("name") if isinstance(named, dict) else None
+    chosen = model.get("runtime")
+    return (isinstance(name, str) and name not in FORMATS) or (isinstance(chosen, str) and chosen not in RUNTIMES)
 
 
 def _rulings(words: list[str]) -> list[Ruling]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from colonnade.errors import InvalidInput
-from colonnade.resources import canaries, graph_rules, localmodels, scaling, storagecontainer
+from colonnade.resources import canaries, graph_rules, localmodels, runtimerules, scaling, storagecontainer
 from colonnade.resources import kserve_texts as texts
 from colonnade.resources.inferencegraph import InferenceGraph
 from colonnade.resources.inferenceservice import (
@@ -35,6 +35,7 @@ from colonnade.resources.meta import (
 )
 from colonnade.resources.podspec import Container, PodSpec
 from colonnade.resources.quantity import parse as parse_quantity
+from colonnade.resources.runtime import ServingRuntime
 from colonnade.resources.served import SCHEMES, TRANSFORMER_CONTAINER, scheme_of
 from colonnade.resources.shape import brief
 from colonnade.resources.storageuris import storage_uris
@@ -90,6 +91,8 @@ def _rules(view: Any, kind: Kind, old: Mapping[str, Any] | None) -> Iterator[Cau
         yield from localmodels.group_rules(view)
     elif isinstance(view, InferenceGraph):
         yield from graph_rules.rules(view)
+    elif isinstance(view, ServingRuntime):
+        yield from runtimerules.rules(view, old)
 
 
 def _inference_service(isvc: InferenceService, old: Mapping[str, Any] | None) -> Iterator[Cause]:

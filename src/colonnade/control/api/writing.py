@@ -222,7 +222,12 @@ class Writer:
     def _admit(self, target: Target, obj: Object, live: Object | None) -> Object:
         if target.namespace:
             obj["metadata"]["namespace"] = target.namespace
-        return admission.admit(target.kind, obj, live)
+        admitted = admission.admit(target.kind, obj, live)
+        kind = target.kind
+        admission.check_others(
+            kind, admitted, lambda: self._store.list(kind.group, kind.plural, target.namespace or "")[0]
+        )
+        return admitted
 
     def _live(self, target: Target) -> Object:
         ref = target.ref()
