@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colonnade.control import builtin, engines
 from colonnade.errors import Invalid
 from colonnade.resources import kinds, served
 from colonnade.resources.defaulting import default
@@ -18,7 +19,7 @@ from colonnade.resources.kinds import Kind
 from colonnade.resources.shape import Entries, Listing, Record, Scalar, Shape, join, shape_of
 from colonnade.resources.validation import validate
 from colonnade.resources.verdicts import HIDDEN, FieldVerdict, check, check_text
-from colonnade.runtimes import catalogue
+from colonnade.runtimes import catalogue, images
 
 from .arbitrary import json_values, services
 
@@ -49,18 +50,24 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"sklearn": {"storageUri": "pvc://claim/m"}}, "sklearn.storageUri", "emulated", "--pvc NAME=DIR"),
     ({"sklearn": {"storageUri": "oci+native://host.example/m"}}, "sklearn.storageUri", "emulated", "without a container engine"),
     ({"sklearn": {"storageUri": "abfss://c@a.dfs.core.windows.net/m"}}, "sklearn.storageUri", "emulated", "KServe takes it only as https://"),
-    ({"pytorch": {"storageUri": "/m"}}, "pytorch.storageUri", "cluster-only", "no runtime for model format 'pytorch'"),
+    ({"pytorch": {"storageUri": "/m"}}, "pytorch.storageUri", "runs", ""),
+    ({"triton": {"storageUri": "/m", "args": ["--log-verbose=1"]}}, "triton.args[0]", "runs", ""),
     ({"model": SKLEARN}, "model.modelFormat.name", "runs", ""),
     ({"model": SKLEARN, "batcher": {"maxBatchSize": 8}}, "batcher.maxBatchSize", "runs", "most rows"),
     ({"model": SKLEARN, "batcher": {"maxLatency": 8}}, "batcher.maxLatency", "runs", "a lone one never waits"),
     ({"model": SKLEARN, "batcher": {"timeout": 8}}, "batcher.timeout", "emulated", "has no effect here"),
     ({"containers": [{"command": ["x"]}], "batcher": {"maxLatency": 8}}, "batcher.maxLatency", "cluster-only", "batching before a `command`"),
-    ({"model": {"modelFormat": {"name": "tensorflow"}}}, "model.modelFormat.name", "cluster-only", "'tensorflow'"),
+    ({"model": {"modelFormat": {"name": "tensorflow"}}}, "model.modelFormat.name", "runs", ""),
+    ({"model": {"modelFormat": {"name": "triton"}}}, "model.modelFormat.name", "emulated", "served by tritonserver if"),
+    ({"model": {"modelFormat": {"name": "spark"}}}, "model.modelFormat.name", "emulated", "a ServingRuntime with a `command` must"),
+    ({"model": {"modelFormat": {"name": "spark"}, "args": ["--x"]}}, "model.args[0]", "runs", ""),
+    ({"model": SKLEARN | {"runtime": "mine", "args": ["--x"]}}, "model.args[0]", "runs", ""),
+    ({"model": SKLEARN | {"command": ["x"]}}, "model.command[0]", "runs", "local process"),
     ({"model": SKLEARN | {"runtime": "kserve-sklearnserver"}}, "model.runtime", "emulated", "built-in"),
-    ({"model": SKLEARN | {"runtime": "mine"}}, "model.runtime", "cluster-only", "ServingRuntimes are not run"),
+    ({"model": SKLEARN | {"runtime": "mine"}}, "model.runtime", "runs", "ServingRuntime of the namespace"),
     ({"model": SKLEARN | {"runtimeVersion": "1"}}, "model.runtimeVersion", "emulated", "installed library"),
     ({"model": SKLEARN | {"protocolVersion": "v2"}}, "model.protocolVersion", "runs", "at once"),
-    ({"model": SKLEARN | {"protocolVersion": "grpc-v1"}}, "model.protocolVersion", "cluster-only", "grpc-v1 is not run"),
+    ({"model": SKLEARN | {"protocolVersion": "grpc-v1"}}, "model.protocolVersion", "emulated", "by its server only"),
     ({"model": SKLEARN | {"args": ["--nthread=2"]}}, "model.args[0]", "runs", ""),
     ({"model": SKLEARN | {"args": ["--workers", "2", "--nthread", "2"]}}, "model.args[1]", "emulated", "has no effect here: one process"),
     ({"model": SKLEARN | {"args": ["--workers", "2", "--nthread", "2"]}}, "model.args[3]", "runs", ""),
@@ -98,7 +105,8 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"containers": [{"command": ["x"], "image": "i"}]}, "containers[0].command[0]", "runs", "local process"),
     ({"containers": [{"command": ["x"], "image": "i"}]}, "containers[0].image", "emulated", "without the image"),
     ({"containers": [{"image": "docker.io/kserve/sklearnserver:v0.15"}]}, "containers[0].image", "emulated", "built-in"),
-    ({"containers": [{"image": "kserve/torchserve-kfs:0.9"}]}, "containers[0].image", "cluster-only", "container engine"),
+    ({"containers": [{"image": "kserve/torchserve-kfs:0.9"}]}, "containers[0].image", "emulated", "stands in for it"),
+    ({"containers": [{"image": "me/mine:1"}]}, "containers[0].image", "cluster-only", "container engine"),
     ({"containers": [{"name": "a"}, {"name": "kserve-container"}]}, "containers[0].name", "cluster-only", "refused"),
     ({"containers": [{"name": "a"}, {"name": "kserve-container"}]}, "containers[1].name", "runs", ""),
     ({"model": SKLEARN, "containers": [{"name": "transformer-container"}]}, "containers[0].name", "cluster-only", "only the model"),
@@ -233,7 +241,8 @@ def test_every_sample_of_kserve_gets_a_verdict_on_every_field(kserve: Path) -> N
 def test_kserves_runtimes_have_no_unknown_field(kserve: Path) -> None:
     for file in sorted((kserve / "runtimes").glob("*.yaml")):
         for document in check_text(file.read_text(), file.name):
-            assert {found.verdict for found in document.fields} == {"cluster-only"}, file.name
+            unknown = [found for found in document.fields if found.verdict == "unknown"]
+            assert not unknown, (file.name, unknown)
 
 
 def unruled(shape: Shape, path: str, ruled: bool) -> Iterator[str]:
@@ -281,9 +290,16 @@ def test_what_is_nested_without_end_is_refused_and_breaks_nothing() -> None:
 
 
 def test_what_is_said_to_be_served_is_what_the_runtimes_serve() -> None:
-    assert set(served.FORMATS) == set(catalogue.RUNTIMES)
-    assert set(served.RUNTIMES) == {entry.name for entry in catalogue.ENTRIES}
+    adapters = {form: name for image in images.IMAGES.values() for form, name in image.adapters.items()}
+    assert set(served.FORMATS) == set(adapters)
+    assert set(adapters.values()) == set(catalogue.RUNTIMES)
+    assert set(served.RUNTIMES) == {obj["metadata"]["name"] for obj in builtin.objects(())}
+    for form, program in served.PROGRAMS.items():
+        container = {"image": next(image for image, known in images.IMAGES.items() if known.program == program)}
+        assert isinstance(engines.of(container, form, {program}, brought=False), engines.Program)
     for name in served.IMAGES:
-        assert catalogue.for_image(f"registry/kserve/{name}:v1") is not None
+        known = images.of(f"registry/kserve/{name}:v1")
+        assert known is not None
+        assert known.flags == (name not in served._FOREIGN)
         assert served.is_known_image(f"registry:5000/kserve/{name}@sha256:abc")
-    assert catalogue.for_image("kserve/torchserve-kfs:0.9") is None
+    assert images.of("me/my-sklearnserver:1") is None

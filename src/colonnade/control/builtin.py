@@ -229,7 +229,7 @@ def runs(runtime: Runtime, programs: Collection[str]) -> str:
     said: dict[str, list[str]] = {}
     for entry in runtime.spec.get("supportedModelFormats") or ():
         match engines.of(container, entry["name"], programs, brought=False):
-            case engines.Adapter(name):
+            case engines.Adapter(name, _):
                 how = f"built in (adapter {name})"
             case engines.Program(words):
                 how = f"command {words[0]}"

@@ -13,9 +13,13 @@ from colonnade.runtimes import images
 
 
 class Adapter(NamedTuple):
-    """The built-in server, with the adapter of this name (or `auto`)."""
+    """The built-in server, with the adapter of this name (or `auto`).
+
+    `flags` says whether the image's arguments mean something to it; if not they are of the server it stands in for.
+    """
 
     name: str
+    flags: bool = True
 
 
 class Program(NamedTuple):
@@ -55,7 +59,7 @@ def of(container: Mapping[str, Any], model_format: str | None, programs: Collect
         )
     adapter = _adapter(image, model_format)
     if adapter:
-        return Adapter(adapter)
+        return Adapter(adapter, image.flags)
     words = command or image.start
     if image.program and (brought or image.program in programs):
         starts = bool(args) and posixpath.basename(args[0]) == image.program

@@ -208,7 +208,10 @@ def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
         why = "one process per replica is run; put it under spec.transformer"
         return _unsupported(f"{path}.containers[name={served.TRANSFORMER_CONTAINER}]", why)
     if component == components.EXPLAINER and extension.get("art"):
-        return _unsupported(f"{path}.art", "its server is an image; run an explainer by `containers`, or set colonnade.dev/explainer: shap")
+        return _unsupported(
+            f"{path}.art",
+            "its server is an image; run an explainer by `containers`, or set colonnade.dev/explainer: shap",
+        )
     if model is None and not given:
         return Refusal("InvalidPredictorSpec", f"{path} names neither a model nor a container; add `model`.")
     if model is None and len(given) > 1:
@@ -246,7 +249,9 @@ def _of_runtime(isvc: dict[str, Any], model: dict[str, Any], runtimes: Runtimes)
         return Refusal("InvalidPredictorSpec", f"{runtime.kind} {runtime.name}: {error}.")
     isolation = Isolation.of(isvc, components.PREDICTOR, runtime, fetched)
     match engines.of(container, asked.name, runtimes.programs, brought=bool(isolation.lines)):
-        case engines.Adapter(adapter):
+        case engines.Adapter(adapter, flags):
+            if not flags:
+                container = {**container, "args": filled(own.get("args") or [], known)}
             if not fetched:
                 text = "spec.predictor.model.storageUri is missing: say where the model lies."
                 return Refusal("InvalidPredictorSpec", text)
@@ -268,7 +273,9 @@ def _custom(isvc: dict[str, Any], component: str, container: dict[str, Any], run
         words = (*map(str, container["command"]), *map(str, container.get("args") or ()))
         return _program(isvc, component, container, words, fetched, isolation, None)
     match engines.of(container, None, runtimes.programs, brought=bool(isolation.lines)):
-        case engines.Adapter(adapter):
+        case engines.Adapter(adapter, flags):
+            if not flags:
+                container = {**container, "args": []}
             if not fetched:
                 path = f"spec.{component}.containers[0].env"
                 text = f"{path} has no STORAGE_URI, so {container.get('image')} has no model to serve; add it."

@@ -80,6 +80,17 @@ IMAGES = (
     "vllmserver",
     "xgbserver",
 )
+_FOREIGN = frozenset(IMAGES) - {
+    "autogluonserver",
+    "huggingfaceserver",
+    "huggingfaceserver-gpu",
+    "lgbserver",
+    "paddleserver",
+    "pmmlserver",
+    "predictiveserver",
+    "sklearnserver",
+    "xgbserver",
+}  # images of servers that have flags of their own
 SCHEMES = (
     "abfs",
     "abfss",
@@ -216,6 +227,8 @@ def argument(_: Any, holder: Mapping[str, Any]) -> Ruling:
     is_model = "storageUri" in holder or "modelFormat" in holder
     if isinstance(reference, str) and not is_model and not is_known_image(reference):
         return Ruling(CLUSTER_ONLY, _NO_ENGINE)
+    if isinstance(reference, str) and not is_model and image_name(reference).removeprefix("kserve-") in _FOREIGN:
+        return Ruling(EMULATED, "of the image's own server; where the built-in one stands in for it, it is left out")
     index: int = holder["index"]
     return _rulings(holder["args"])[index]
 

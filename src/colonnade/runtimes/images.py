@@ -26,12 +26,14 @@ class Image:
         adapters: which adapter of the built-in server plays its role, by format.
         program: the name of the server's own program, "" if it has none that could be installed.
         start: the command that the image starts by itself, before a container's `args`.
+        flags: its arguments are those of KServe's Python servers, which the built-in server takes, too.
         hint: how its program is had.
     """
 
     adapters: Mapping[str, str] = field(default_factory=dict)
     program: str = ""
     start: tuple[str, ...] = ()
+    flags: bool = True
     hint: str = ""
 
 
@@ -48,20 +50,30 @@ IMAGES: Mapping[str, Image] = {
     "predictiveserver": Image(_TABLES),
     "pmmlserver": Image({"pmml": "pmml"}),
     "mlserver": Image(
-        {**_TABLES, "mlflow": "mlflow"}, "mlserver", ("mlserver", "start", MODELS), _BY_REQUIREMENTS.format("mlserver")
+        {**_TABLES, "mlflow": "mlflow"},
+        "mlserver",
+        ("mlserver", "start", MODELS),
+        flags=False,
+        hint=_BY_REQUIREMENTS.format("mlserver"),
     ),
-    "tensorflow-serving": Image({"tensorflow": "tensorflow"}, "tensorflow_model_server", ("tensorflow_model_server",)),
-    "tritonserver": Image(
-        {"onnx": "onnx", "tensorflow": "tensorflow", "pytorch": "torch"}, "tritonserver"
-    ),  # KServe's args begin with the program
-    "torchserve": Image({"pytorch": "torch"}, "torchserve", (), _BY_REQUIREMENTS.format("torchserve")),
+    "tensorflow-serving": Image(
+        {"tensorflow": "tensorflow"}, "tensorflow_model_server", ("tensorflow_model_server",), flags=False
+    ),
+    "tritonserver": Image(  # its arguments begin with the program, as torchserve's do
+        {"onnx": "onnx", "tensorflow": "tensorflow", "pytorch": "torch"}, "tritonserver", flags=False
+    ),
+    "torchserve": Image({"pytorch": "torch"}, "torchserve", flags=False, hint=_BY_REQUIREMENTS.format("torchserve")),
     "huggingfaceserver": Image({"huggingface": "huggingface"}),
     "vllm-openai": Image(
-        {}, "vllm", ("python", "-m", "vllm.entrypoints.openai.api_server"), _BY_REQUIREMENTS.format("vllm")
+        {},
+        "vllm",
+        ("python", "-m", "vllm.entrypoints.openai.api_server"),
+        flags=False,
+        hint=_BY_REQUIREMENTS.format("vllm"),
     ),
     "paddleserver": Image({}, "paddleserver", ("paddleserver",)),
     "autogluonserver": Image({}, "autogluonserver", ("autogluonserver",)),
-    "model_server": Image({}, "ovms", ("ovms",)),
+    "model_server": Image({}, "ovms", ("ovms",), flags=False),
     "colonnade": Image(
         {name: name for name in (*_TABLES, "onnx", "pmml", "mlflow", "python", "tensorflow", "huggingface")}
         | {"pytorch": "torch"}

@@ -55,6 +55,20 @@ def test_emptied_maps_go_too() -> None:
     assert apply(live, "a", keep="1")["data"] == {"keep": "1"}
 
 
+@pytest.mark.parametrize(
+    "metadata", [{"name": "c"}, {"name": "c", "annotations": {}}, {"name": "c", "annotations": None}]
+)
+def test_the_last_entry_of_a_map_goes_however_it_is_left_out(metadata: dict[str, Any]) -> None:
+    live = applied({}, {**HEAD, "metadata": {"name": "c", "annotations": {"consent": "true"}}}, "a", "t", force=False)
+    after = applied(live, {**HEAD, "metadata": metadata}, "a", "t", force=False)
+    assert not after["metadata"].get("annotations")
+
+
+def test_an_empty_map_keeps_what_others_put_in() -> None:
+    live = apply(apply({}, "a", x={"mine": "1"}), "b", x={"yours": "2"})
+    assert apply(live, "a", x={})["data"] == {"x": {"yours": "2"}}
+
+
 def test_a_conflict_names_field_and_manager_and_force_takes_over() -> None:
     live = apply({}, "a", x="1")
     assert owned(apply(live, "b", x="1")) == {("a", "Apply"): ["data.x"], ("b", "Apply"): ["data.x"]}  # shared

@@ -197,7 +197,7 @@ def applied(live: Object, obj: Object, manager: str, time: str, *, force: bool) 
                 me = me._replace(time=owner.time)
         else:
             others.append(owner)
-    changing = [path for path in wanted if not _has(live, path) or not same(_at(live, path), _at(obj, path))]
+    changing = [path for path in wanted if not _has(live, path) or not _agree(_at(live, path), _at(obj, path))]
     contested = [
         (position, held)
         for position, owner in enumerate(others)
@@ -210,7 +210,8 @@ def applied(live: Object, obj: Object, manager: str, time: str, *, force: bool) 
     for position, held in contested:
         others[position] = others[position]._replace(fields=others[position].fields - {held})
     result = copy.deepcopy(live)
-    kept = _Index(wanted.union(*(owner.fields for owner in others)))
+    said = frozenset(path for path in wanted if _at(obj, path) != {})  # `{}` asks for a map and for nothing in it
+    kept = _Index(said.union(*(owner.fields for owner in others)))
     for path in before - wanted:
         if not any(kept.overlapping(path)):
             _drop(result, path)
@@ -248,6 +249,11 @@ class _Index:
 def _cause(owner: Owner, field: Path) -> tuple[str, str]:
     using = "" if owner.operation == "Apply" else f" using {owner.version}"
     return "".join(f".{part}" for part in field), f'conflict with "{owner.manager}"{using}'
+
+
+def _agree(live: Any, wanted: Any) -> bool:
+    """Whether a field is already as it is applied; `{}` asks for a map, whatever others have in it."""
+    return (wanted == {} and isinstance(live, dict)) or same(live, wanted)
 
 
 def _has(obj: Any, path: Path) -> bool:
