@@ -52,16 +52,33 @@ BREAKER_FAILURES = 20  # of a service in a row, without an answer of any replica
 BREAKER_FIRST = 1.0  # until one request tries again, doubled each time
 BREAKER_MAX = 30.0
 
-# Requests that wait in the gateway for a revision that was scaled to zero; per revision and process.
+# Requests that wait in the gateway: for a revision that was scaled to zero, or for busy replicas. Per revision and
+# process.
 HELD_REQUESTS = 1000
 HELD_BYTES = 256 * MIB  # of their bodies
 HELD_SECONDS = 60.0  # then 503; a model may take so long to load
+QUEUED_SECONDS = 300.0  # likewise for a replica that has as many requests as it may
 
 # Copies of requests for a shadow revision, and other looks at what went through the gateway.
 OBSERVED_BYTES = 1 * MIB  # of a request or an answer; a larger one is not kept
 SHADOW_IN_FLIGHT = 32  # copies under way at one time, of a service and process; more are dropped
 SHADOW_COMPARED_BYTES = 64 << 10  # of an answer; to compare a larger one would hold up other requests
 SHADOW_TOLERANCE = 1e-4  # relative, between numbers of two answers that count as equal
+
+# The payload log, of each service and gateway process.
+LOGGED_BYTES = 256 << 10  # of a body; of a larger one the beginning is logged
+LOG_QUEUE = 10_000  # requests that are not written yet; more are dropped and counted
+LOG_QUEUE_BYTES = 64 * MIB  # of their bodies, likewise
+LOG_FLUSH = 5.0  # for what is still to be written when the gateway ends
+LOG_SENDERS = 5  # events under way to one URL at a time, as in KServe
+LOG_SEND_TIMEOUT = 10.0
+LOG_ATTEMPTS = 6  # of a POST, with pauses from LOG_RETRY_FIRST on, doubled each time
+LOG_RETRY_FIRST = 0.2
+LOG_RETRY_MAX = 30.0
+LOG_BATCH_INTERVAL = 1.0  # until a batch is posted though it is not full
+LOG_FILE_ROTATION = 60.0  # until a file is finished though it is not full
+LOG_ROTATED_BYTES = 32 * MIB  # of rows; then a file is full
+LOG_SPOOL_BYTES = 1024 * MIB  # of rows on this machine's disk that their folder or bucket does not take
 
 # An InferenceGraph.
 GRAPH_MAX_DEPTH = 32  # of nodes in nodes
@@ -81,6 +98,7 @@ GRACE_PERIOD = 30.0  # from SIGTERM to SIGKILL
 READY_TIMEOUT = 600.0  # a replica that is not ready by then has failed
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 60.0
+POOL_SEEDS = 4  # processes that have imported a runtime and fork its replicas, at one time
 LOG_FILE_BYTES = 64 * MIB  # per replica; one older file is kept
 ENVIRONMENT_TIMEOUT = 1800.0  # of each of the two steps that make a replica's Python environment
 ENVIRONMENT_TTL = 7 * 86400.0  # an environment that no replica uses is kept for so long
@@ -122,8 +140,13 @@ TRUST_CODE = "colonnade.dev/trust-code"
 MODEL_DIGEST = "colonnade.dev/model-digest"  # what was fetched must have it, see `colonnade digest`
 REQUIREMENTS = "colonnade.dev/requirements"  # packages of a Python environment of its own; "none" for none
 DIRECT = "colonnade.dev/direct"  # "true": a port of its own, past the gateway
+STICKY = "colonnade.dev/sticky"  # `header:NAME` or `cookie:NAME`: callers of one value stay with one revision
 STEP_TIMEOUT = "colonnade.dev/step-timeout"  # of an InferenceGraph: `2s, root/rank=500ms`
 STEP_RETRIES = "colonnade.dev/step-retries"  # likewise: `1, root/rank=2`
+LOG_SAMPLE = "colonnade.dev/log-sample"  # share of requests whose payloads are logged, 0 to 1
+LOG_REDACT = "colonnade.dev/log-redact"  # what is blotted out of logged payloads: JSON paths, /patterns/, headers
+LOG_MAX_BYTES = "colonnade.dev/log-max-bytes"  # LOGGED_BYTES of this service
+LOG_FAILURES = "colonnade.dev/log-failures"  # "true": responses that are no success are logged too
 ANNOTATION_SLOW_START = "colonnade.dev/slow-start"  # SLOW_START of this service; likewise those that follow
 ANNOTATION_EJECT_AFTER = "colonnade.dev/eject-after-failures"
 ANNOTATION_MAX_EJECTED = "colonnade.dev/max-ejected-percent"

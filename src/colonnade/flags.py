@@ -38,7 +38,7 @@ class Flag(NamedTuple):
 
 _ADDRESS = "each replica gets an address and a model folder of its own; the gateway forwards to it"
 _LOGGING = "logs are structured lines on stderr"
-_NO_PREDICTOR = "it says how to call a predictor, and there is no call to one"
+_TRANSFORMER = "for transformers and explainers of Python: how the predictor is called"
 _ONE_LIMIT = "one limit for both ways, --max-message: the larger of the two"
 
 _NO_HUB = "the server fetches no model by itself"
@@ -74,6 +74,7 @@ FLAGS: Mapping[str, Flag] = {
     "--response-cache": Flag(Effect.WORKS),
     "--response-cache-ttl": Flag(Effect.WORKS),
     "--compile": Flag(Effect.WORKS),
+    "--explainer": Flag(Effect.WORKS, "shap: `:explain` tells what each feature contributed; the model is not compiled"),
     "--compile-cache": Flag(Effect.PLACED, "all replicas of a platform share one folder"),
     "--compile-report": Flag(Effect.PLACED, "each replica has a file of its own"),
     "--grace": Flag(Effect.WORKS),
@@ -99,13 +100,15 @@ FLAGS: Mapping[str, Flag] = {
     "--access-log-format": Flag(Effect.NONE, _LOGGING),
     "--event-loop": Flag(Effect.NONE, "the event loop is always uvloop"),
     "--timeout-keep-alive": Flag(Effect.NONE, "idle connections have one fixed limit"),
-    "--protocol": Flag(Effect.NONE, _NO_PREDICTOR),
-    "--predictor-protocol": Flag(Effect.NONE, _NO_PREDICTOR),
-    "--predictor-use-ssl": Flag(Effect.NONE, _NO_PREDICTOR),
-    "--predictor-request-timeout-seconds": Flag(Effect.NONE, _NO_PREDICTOR),
-    "--predictor-request-retries": Flag(Effect.NONE, _NO_PREDICTOR),
-    "--enable-predictor-health-check": Flag(Effect.NONE, _NO_PREDICTOR, takes_value=False),
-    "--predictor-host": Flag(Effect.REFUSED, "a model server here calls no other predictor; remove it"),
+    "--predictor-host": Flag(Effect.WORKS, _TRANSFORMER),
+    "--predictor-protocol": Flag(Effect.WORKS, _TRANSFORMER),
+    "--protocol": Flag(Effect.WORKS, "another name of --predictor-protocol"),
+    "--predictor-use-ssl": Flag(Effect.WORKS, _TRANSFORMER),
+    "--predictor-request-timeout-seconds": Flag(Effect.WORKS, _TRANSFORMER),
+    "--predictor-request-retries": Flag(Effect.NONE, "the gateway asks another replica where that is safe"),
+    "--enable-predictor-health-check": Flag(
+        Effect.NONE, "a service is ready once all its components are", takes_value=False
+    ),
     **{name: Flag(Effect.WORKS, _HUGGING_FACE) for name in ("--task", "--dtype", "--max-model-len", "--max-length")},
     **{name: Flag(Effect.WORKS, _HUGGING_FACE, takes_value=False) for name in _HUGGING_FACE_SWITCHES},
     "--backend": Flag(Effect.WORKS, f"{_HUGGING_FACE}: auto and huggingface; vllm has a runtime of its own"),
@@ -139,6 +142,7 @@ ANNOTATIONS: Mapping[str, str] = {
     "colonnade.dev/max-batch-latency": "--max-batch-latency",
     "colonnade.dev/preferred-batch-sizes": "--preferred-batch-sizes",
     "colonnade.dev/compile": "--compile",
+    "colonnade.dev/explainer": "--explainer",
     "colonnade.dev/response-cache": "--response-cache",
     "colonnade.dev/response-cache-ttl": "--response-cache-ttl",
     "colonnade.dev/max-queue": "--max-queue",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 from kserve import InferenceGRPCClient, InferInput, InferRequest
 
-from .product import Product, service, until
+from .product import Product, service
 
 FLOWER = [5.9, 3.0, 5.1, 1.8]
 TENTHS = [value * 10 for value in FLOWER]  # what the transformers take: they divide by ten

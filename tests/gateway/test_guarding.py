@@ -217,7 +217,8 @@ async def test_a_slow_upload_leaves_less(running: Running, serve: Serve) -> None
     for parts in ([b"a", b"b"], [b"ab"]):
         writer.write(head + parts[0])
         for part in parts[1:]:
-            await asyncio.sleep(0.1)
+            await until(lambda: running.revision.guard.in_flight == 1)
+            await asyncio.sleep(0.11)  # the timer may be a millisecond early
             writer.write(part)
         async with asyncio.timeout(5):
             await reader.readuntil(b"\r\n\r\nab")

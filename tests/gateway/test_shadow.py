@@ -10,7 +10,7 @@ import pytest
 
 from colonnade import defaults
 from colonnade.gateway.breaker import State
-from colonnade.gateway.routes import Shadow
+from colonnade.gateway.routes import Hold, Shadow
 from colonnade.net import App, Exchange
 
 from .conftest import Running, Serve, iris, until
@@ -132,3 +132,18 @@ async def test_copies_under_load_lose_no_request(running: Running, serve: Serve)
     assert {answer.status for answer in answers} == {200}
     await until(lambda: sum(outcomes(running).values()) == 150)
     assert set(outcomes(running)) <= {"equal", "dropped"}
+
+
+async def test_a_copy_is_never_sent_to_the_revision_that_answered(running: Running, serve: Serve) -> None:
+    """The shadow goes while a copy waits for it: the copy must not be executed by the stable revision."""
+    answered: list[dict[bytes, bytes]] = []
+    stable = await serve(predicting(1, answered))
+    targets = target("one", 100, stable), target("two", 0)
+    running.route(iris(targets=targets, shadow=Shadow("two"), hold=Hold()))
+    assert (await running.fetch("POST", PREDICT, b"{}")).status == 200
+    shadow = running.gateway.fleet.services[0].revisions["two"]
+    await until(lambda: len(shadow.waiting) == 1)
+    running.route(iris(stable))
+    await until(lambda: shadow.counts.shadow() == {"failed": 1})
+    assert len(answered) == 1
+    assert shadow.guard.in_flight == 0

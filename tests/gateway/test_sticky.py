@@ -19,6 +19,8 @@ CALLERS = [b"caller-%d" % number for number in range(4000)]
         ("", None),
         ("header:", None),
         ("query:user", None),
+        ("cookie:a=b", None),
+        ("cookie:a\r\nx: y", None),
         ("header:X-User", Sticky(b"x-user")),
         ("cookie:Visit", Sticky(b"cookie", b"Visit")),
     ],

@@ -481,3 +481,15 @@ def test_the_users_own_exceptions_pass_through() -> None:
 
     with pytest.raises(InvalidInput, match="send less"):
         v2(Fails(), [1])
+
+
+def test_what_a_lenient_model_declares_only_describes_it() -> None:
+    class Lenient(Double):
+        lenient = True
+        inputs = [TensorSpec("x", "FP64", (-1, 2))]  # noqa: RUF012 (as users write it)
+        outputs = [TensorSpec("y", "FP64", (-1, 2))]  # noqa: RUF012
+
+    bound = bind(Lenient("m"))
+    assert (bound.inputs[0].name, bound.outputs[0].name) == ("x", "y")
+    [output] = bound.infer(request(np.array([1, 2, 3], np.int32))).outputs
+    assert (output.name, output.datatype, output.data.tolist()) == ("output-0", "INT32", [2, 4, 6])

@@ -33,6 +33,7 @@ def test_environment_is_a_clean_subset() -> None:
         "PATH": f"{os.path.dirname(sys.executable)}:/bin",
         "HOME": "/h",
         "OMP_NUM_THREADS": "4",
+        "ORT_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
         "LC_ALL": "C",
         "X": "1",

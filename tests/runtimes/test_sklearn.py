@@ -215,3 +215,36 @@ print(json.dumps([first.tolist(), second.tolist()]))
     ran = subprocess.run([str(python), "-c", script, str(kserve)], capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == "[[12.202832815138274], [12.202832815138274]]"
+
+
+@pytest.mark.parametrize(
+    ("model", "env", "output"),
+    [
+        (LogisticRegression(max_iter=300).fit(X, Y), {}, ("INT64", (-1,))),
+        (LogisticRegression(max_iter=300).fit(X, Y), {"PREDICT_PROBA": "true"}, ("FP64", (-1, 3))),
+        (LogisticRegression(max_iter=300).fit(X, np.array(["a", "b", "c"])[Y]), {}, ("BYTES", (-1,))),
+        (LinearRegression().fit(X, np.stack([Y, Y], axis=1)), {}, ("FP64", (-1, 2))),
+    ],
+)
+def test_the_metadata_says_features_and_answer(
+    tmp_path: Path, model: Any, env: dict[str, str], output: tuple[str, tuple[int, ...]]
+) -> None:
+    bound = served(saved(tmp_path, model), **env)
+    assert [(spec.name, spec.datatype, spec.shape) for spec in bound.inputs] == [("input-0", "FP64", (-1, 4))]
+    assert [(spec.name, spec.datatype, spec.shape) for spec in bound.outputs] == [("output-0", *output)]
+    whole = bound.infer(v2(Tensor.of("anything", X[:2].astype(np.int32))))
+    assert whole.outputs[0].shape[1:] == output[1][1:]
+
+
+def test_a_model_that_needs_frames_fails_to_load_without_pandas(tmp_path: Path, mixed: BoundModel) -> None:
+    assert mixed.model.name == "iris"
+    code = (
+        "import sys; sys.modules['pandas'] = None\n"
+        "from pathlib import Path\n"
+        "from colonnade.runtimes.base import LoadOptions\n"
+        "from colonnade.runtimes.sklearn import SklearnRuntime\n"
+        f"SklearnRuntime().load('m', Path({str(tmp_path)!r}), LoadOptions(env={{}}))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "pip install colonnade[pandas]" in ended.stderr

@@ -64,7 +64,9 @@ def test_which_ports_are_opened(argv: list[str], env: dict[str, str], http: int 
         (["--http-port", "65536"], {}, "'65536' is not a port number"),
         (["--grpc_port=-1"], {}, "'-1' is not a port number"),
         ([], {"PORT": "65536"}, "PORT: '65536' is not a port number"),
-        (["--predictor_host", "x"], {}, "--predictor-host: a model server here calls no other predictor"),
+        (["--predictor_host", "x:y"], {}, "Address 'x:y' is neither unix:/path/to.sock nor host:port"),
+        (["--protocol", "grpc-v1"], {}, "invalid choice: 'grpc-v1'"),
+        (["--model_id", "bert"], {}, "--model-id: the server fetches no model by itself; say storageUri: hf://"),
         (["--ssl_certfile=/x"], {}, "--ssl-certfile: a replica behind the gateway speaks plain HTTP and gRPC"),
         (["--enable-grpc", "1"], {}, "1 is neither true nor false"),
         (["--models", "x"], {}, "unrecognized arguments: --models"),
@@ -87,6 +89,32 @@ def test_a_script_keeps_its_own_flags_and_its_folder() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "predictor", "protocol"),
+    [
+        (["--predictor_host", "127.0.0.1:9", "--predictor_protocol", "v2"], "127.0.0.1:9", "v2"),
+        (["--predictor-host=iris-predictor.default", "--protocol=grpc-v2"], "iris-predictor.default:80", "grpc-v2"),
+    ],
+)
+def test_a_transformer_is_told_its_predictor(words: list[str], predictor: str, protocol: str) -> None:
+    found = parse([*words, "--predictor_request_timeout_seconds", "5"], {})
+    assert (str(found.predictor), found.predictor_protocol, found.predictor_timeout) == (predictor, protocol, 5.0)
+    script = parse([*words, "--protocol", "mine"], {}, script=Path("/app/serve.py"))
+    assert str(script.predictor) == predictor  # and --protocol is the script's own
+
+
+def test_flags_of_an_adapter_are_handed_on_as_they_are() -> None:
+    words = ["--task=fill_mask", "--max_model_len", "64", "--return_probabilities", "--backend", "huggingface"]
+    assert parse(words, {}).settings == {
+        "task": "fill_mask",
+        "max-model-len": "64",
+        "return-probabilities": "true",
+        "backend": "huggingface",
+    }
+    assert parse([], {}).settings == {}
+    assert parse(words, {}, script=Path("/app/serve.py")).settings == {}  # they may be the script's own
+
+
+@pytest.mark.parametrize(
     ("argv", "limit"),
     [
         ([], defaults.MAX_GRPC_MESSAGE_BYTES),
@@ -101,7 +129,14 @@ def test_the_limits_of_grpc_messages_are_one(argv: list[str], limit: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("argv", "consent"), [([], None), (["--trust_code"], True), (["--trust-code", "--no-trust-code"], False)]
+    ("argv", "consent"),
+    [
+        ([], None),
+        (["--trust_code"], True),
+        (["--trust_remote_code"], True),
+        (["--trust-code", "--no-trust-code"], False),
+        (["--trust_remote_code", "--no-trust-code"], False),
+    ],
 )
 def test_consent_is_given_refused_or_not_said(argv: list[str], consent: bool | None) -> None:
     assert parse(argv, {}).trust_code is consent
@@ -112,6 +147,10 @@ VALUES = {
     "--runtime": "sklearn",
     "--framework": "sklearn",
     "--protocol": "v1",
+    "--predictor-host": "127.0.0.1:1",
+    "--predictor-protocol": "v1",
+    "--predictor-use-ssl": "true",
+    "--explainer": "shap",
     "--execution": "thread",
     "--compile": "off",
 }

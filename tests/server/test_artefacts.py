@@ -43,3 +43,21 @@ def test_iris_over_v1_and_v2(start: Start, kserve: Path, tmp_path: Path, file: s
     for answer in answers:
         classes = np.asarray(answer)
         assert (classes.argmax(axis=1) if classes.ndim == 2 else classes).tolist() == IRIS
+
+
+def test_pmml_answers_as_kserves_server(start: Start, kserve: Path, tmp_path: Path) -> None:
+    shutil.copy(kserve / "models" / "iris.pmml", tmp_path)
+    replica = start("--model_name=iris", f"--model_dir={tmp_path}").ready()
+    setosa = {
+        "Species": "setosa",
+        "Probability_setosa": 1.0,
+        "Probability_versicolor": 0.0,
+        "Probability_virginica": 0.0,
+        "Node_Id": "2",
+    }
+    answer = replica.http.post("/v1/models/iris:predict", json=payload(kserve, "pmml_input.json"))
+    assert answer.json() == {"predictions": [setosa]}
+    outputs = replica.http.post("/v2/models/iris/infer", json=payload(kserve, "pmml-input-v2.json")).json()["outputs"]
+    assert {output["name"]: output["data"] for output in outputs} == {name: [value] for name, value in setosa.items()}
+    refused = replica.http.post("/v1/models/iris:predict", json={"instances": [[50, 3.5, 1.4, 0.2]]})
+    assert (refused.status_code, "send [4.3, 7.9]" in refused.text) == (400, True)

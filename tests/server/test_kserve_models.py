@@ -115,6 +115,11 @@ def test_not_implemented_is_501(replica: Replica, path: str, body: Any, error: s
     assert (answer.status_code, answer.json()) == (501, {"error": error})
 
 
+def test_a_refusal_in_the_sdks_words_keeps_its_status(replica: Replica) -> None:
+    answer = replica.http.post("/v1/models/m:predict", json={"say": "invalid"})
+    assert (answer.status_code, answer.json()) == (400, {"error": "age is -1; send 0 or more"})
+
+
 def test_not_implemented_is_unimplemented_over_grpc(start: Start) -> None:
     code = """
         from colonnade import Model

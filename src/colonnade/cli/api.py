@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import yaml
 
-from colonnade.cli.exits import CommandFailed, Unreachable
+from colonnade.cli.exits import CommandFailed, Outdated, Unreachable
 from colonnade.resources.kinds import Kind
 
 Object = dict[str, Any]
@@ -67,6 +67,7 @@ class Api:
         """One call; the decoded answer.
 
         Raises:
+            Outdated: the object has been changed since it was read.
             CommandFailed: the API refuses (its `Status` message) or does not answer.
         """
         headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
@@ -76,7 +77,7 @@ class Api:
             _warn(warning)
         if answer.is_success:
             return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
-        raise CommandFailed(_reason(answer))
+        raise (Outdated if answer.status_code == httpx.codes.CONFLICT else CommandFailed)(_reason(answer))
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """The object, or None where there is none."""

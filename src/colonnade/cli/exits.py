@@ -21,6 +21,10 @@ class CommandFailed(click.ClickException):
     exit_code = FAILED
 
 
+class Outdated(CommandFailed):
+    """What was written is made of something that has changed since."""
+
+
 class Unreachable(CommandFailed):
     """No platform answers."""
 

@@ -82,7 +82,7 @@ def detect(body: bytes) -> Protocol:
 
 def path(protocol: str, model: str, explain: bool) -> str:
     """The path of the call below the service."""
-    if protocol == "v2":
+    if protocol == "v2" and not explain:
         return f"/v2/models/{model}/infer"
     return f"/v1/models/{model}:{'explain' if explain else 'predict'}"
 

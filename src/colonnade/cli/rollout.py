@@ -9,16 +9,18 @@ from typing import Any
 import click
 import msgspec
 
-from colonnade.cli import output
+from colonnade.cli import apply, output
 from colonnade.cli.api import Api, Object, kind_path
-from colonnade.cli.exits import NOT_READY, CommandFailed
+from colonnade.cli.exits import NOT_READY, CommandFailed, Outdated
 from colonnade.cli.state import Target, pass_target
 from colonnade.cli.targets import kind_named, namespace_option, service, service_kind
 from colonnade.control import components, progress, revisions
+from colonnade.control.api import ownership
 from colonnade.control.components import PREDICTOR, Component
 from colonnade.control.revisions import Revision
 
 POLL = 0.2  # seconds
+FIELD_MANAGER = "colonnade-rollout"
 
 component_option = click.option(
     "--component", type=click.Choice(components.NAMES), default=PREDICTOR, show_default=True, help="Which component."
@@ -154,14 +156,32 @@ def _annotate(target: Target, namespace: str, name: str, marks: dict[str, str | 
     service(api, namespace, name)
     body = msgspec.json.encode({"metadata": {"annotations": marks}})
     path = kind_path(service_kind(), namespace, name)
-    api.request("PATCH", path, body=body, content_type="application/merge-patch+json")
+    parameters = {"fieldManager": FIELD_MANAGER}
+    api.request("PATCH", path, params=parameters, body=body, content_type="application/merge-patch+json")
 
 
 def _replace(api: Api, namespace: str, name: str, changed: Callable[[Object], Object]) -> None:
-    """Write a changed manifest; a write of somebody else's in between is not overwritten but refused by the API."""
-    found = service(api, namespace, name)
-    body = msgspec.json.encode({key: value for key, value in changed(found).items() if key != "status"})
-    api.request("PUT", kind_path(service_kind(), namespace, name), body=body)
+    """Write a changed manifest; a manifest of somebody else's in between is not overwritten but refused by the API."""
+    found = _put(api, service(api, namespace, name), changed)
+    handed = ownership.handed_over(found, FIELD_MANAGER, apply.FIELD_MANAGER, "spec")
+    if handed != found:  # or the next `colonnade apply` would be refused for fields that are its own
+        _put(api, found, lambda isvc: ownership.handed_over(isvc, FIELD_MANAGER, apply.FIELD_MANAGER, "spec"))
+
+
+def _put(api: Api, found: Object, changed: Callable[[Object], Object]) -> Object:
+    """Write a change to what was found, and once more where only its status has moved on since."""
+    metadata = found["metadata"]
+    path = kind_path(service_kind(), metadata["namespace"], metadata["name"])
+    while True:
+        body = msgspec.json.encode({key: value for key, value in changed(found).items() if key != "status"})
+        try:
+            stored: Object = api.request("PUT", path, params={"fieldManager": FIELD_MANAGER}, body=body)
+        except Outdated:
+            found = service(api, metadata["namespace"], metadata["name"])
+            if found["metadata"]["generation"] != metadata["generation"]:
+                raise
+        else:
+            return stored
 
 
 def _promoted(spec: dict[str, Any], variant: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""How a transformer or an explainer finds its predictor: the words that KServe's controller appends to its `args`. Pure.
+"""How a transformer or an explainer finds its predictor: the words that KServe's controller adds to its `args`. Pure.
 
-Sources: KServe's `transformer_custom.go` and `explainer_custom.go`. Two things are ours. A flag that the manifest has is
-not given again, so that what the user says is what the program reads. And the gRPC port is said as well: in a cluster
-each program has the usual one, 8081, to itself, and here all share the machine.
+Sources: KServe's `transformer_custom.go` and `explainer_custom.go`. Two things are ours. A flag that the manifest has
+is not given again, so that what the user says is what the program reads. And the gRPC port is said as well: in a
+cluster each program has the usual one, 8081, to itself, and here all share the machine.
 """
 
 from __future__ import annotations

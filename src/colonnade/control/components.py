@@ -20,7 +20,13 @@ _NOT_TEMPLATE = frozenset(
     {"minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling", "timeout"}
     | {"canaryTrafficPercent", "containerConcurrency", "deploymentStrategy", "logger", "name"}
 )
-_TEMPLATE_ANNOTATIONS = (defaults.TRUST_CODE, defaults.MODEL_DIGEST, defaults.DIRECT, *flags.ANNOTATIONS)
+_TEMPLATE_ANNOTATIONS = (
+    defaults.REQUIREMENTS,
+    defaults.TRUST_CODE,
+    defaults.MODEL_DIGEST,
+    defaults.DIRECT,
+    *flags.ANNOTATIONS,
+)
 
 
 class Component(NamedTuple):

@@ -37,6 +37,8 @@ from colonnade.control.workqueue import Key
 from colonnade.storage.scan import Report
 from colonnade.storage.uri import redacted
 
+NO_AUTO_UPDATE = "serving.kserve.io/disable-auto-update"
+
 
 class Scale(Protocol):
     """Who knows how many replicas a revision needs now. See `autoscaler`."""
@@ -99,7 +101,7 @@ class Deployments:
         if stopped:
             return Rolled(Deployed(component, stopped=True), tuple(found))
         history = self._history(isvc, component)
-        stable = _Manifest(isvc, component, template.plan(isvc, component.name, runtimes))
+        stable = _manifest(isvc, component, runtimes, history.values())
         manifests: dict[str, _Manifest] = {}
         latest = self._revision(stable, history)
         if latest is not None:
@@ -175,6 +177,8 @@ class Deployments:
             return None
         isvc, component = manifest.isvc, manifest.component
         made = components.template(isvc, component)
+        if manifest.plan.chosen is not None:
+            made["runtime"] = manifest.plan.chosen.snapshot()
         content = revisions.digest(made, manifest.plan.runtime_digest)
         wanted = revisions.wanted(isvc["metadata"]["name"], component, made, content, history.values())
         if wanted.name not in history:
@@ -196,7 +200,7 @@ class Deployments:
         ways = []
         for canary, percent in components.canaries(isvc) if component.name == components.PREDICTOR else ():
             own = {**isvc, "spec": {**isvc["spec"], components.PREDICTOR: canary.spec}}
-            manifest = _Manifest(own, canary, template.plan(own, canary.name, runtimes))
+            manifest = _manifest(own, canary, runtimes, history.values())
             revision = self._revision(manifest, history)
             if revision is None:
                 assert isinstance(manifest.plan, Refusal)
@@ -381,4 +385,21 @@ def _key(isvc: Mapping[str, Any]) -> Key:
 def _former(isvc: dict[str, Any], component: Component, revision: Revision, runtimes: Runtimes) -> _Manifest:
     """The manifest of an earlier revision."""
     own = components.restored(isvc, component, revision.template)
-    return _Manifest(own, revision.component, template.plan(own, component.name, runtimes))
+    return _Manifest(own, revision.component, template.plan(own, component.name, _then(runtimes, revision)))
+
+
+def _manifest(isvc: dict[str, Any], component: Component, runtimes: Runtimes, known: Iterable[Revision]) -> _Manifest:
+    """The manifest as it is now. Where its user wants no automatic updates, the runtime alone changes nothing."""
+    if (isvc["metadata"].get("annotations") or {}).get(NO_AUTO_UPDATE) == "true":
+        same = [each for each in known if each.component[:2] == component[:2]]
+        newest = max(same, key=lambda each: each.number, default=None)
+        made = components.template(isvc, component)
+        if newest is not None and made.items() <= newest.template.items():
+            runtimes = _then(runtimes, newest)
+    return _Manifest(isvc, component, template.plan(isvc, component.name, runtimes))
+
+
+def _then(runtimes: Runtimes, revision: Revision) -> Runtimes:
+    """The runtimes of a revision: the one that it began with."""
+    kept = revision.template.get("runtime")
+    return runtimes if kept is None else runtimes.pinned(kept)

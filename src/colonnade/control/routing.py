@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from colonnade import defaults
 from colonnade.autoscale import settings
 from colonnade.control import components, policy, revisions, rollout, template
 from colonnade.control.podstatus import is_ready
@@ -13,7 +14,6 @@ from colonnade.errors import InvalidInput
 from colonnade.gateway.guard import Policy
 from colonnade.gateway.routes import Backend, Hold, Route, Target
 
-STICKY = "colonnade.dev/sticky"  # `header:NAME` or `cookie:NAME`, see `gateway.routes`
 TAG_ROUTING = "serving.kserve.io/enable-tag-routing"
 
 
@@ -101,7 +101,7 @@ def _route(
         port=port,
         concurrency=int(spec.get("containerConcurrency") or 0),
         hold=Hold() if wakes else None,
-        sticky=str(annotations.get(STICKY) or ""),
+        sticky=str(annotations.get(defaults.STICKY) or ""),
     )
 
 

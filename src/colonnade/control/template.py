@@ -21,6 +21,7 @@ from colonnade.control import (
     engines,
     listening,
     policy,
+    progress,
     revisions,
     serverdefaults,
     sources,
@@ -32,6 +33,8 @@ from colonnade.control.revisions import Revision
 from colonnade.control.selection import Refusal as Refusal
 from colonnade.control.selection import Runtime, Runtimes, Wanted, choose
 from colonnade.control.sources import Source
+from colonnade.errors import InvalidInput
+from colonnade.gateway.sticky import Sticky
 from colonnade.resources import served
 
 CONTAINER = "kserve-container"
@@ -185,10 +188,17 @@ def _service_refusal(isvc: dict[str, Any]) -> Refusal | None:
     if wanted not in ("true", "false"):
         text = f'annotation {defaults.DIRECT} must be "true" or "false", not {wanted!r}'
         return Refusal("InvalidPredictorSpec", text)
+    sticky = annotations.get(defaults.STICKY)
+    if sticky and Sticky.read(sticky) is None:
+        text = f"annotation {defaults.STICKY} must be header:NAME or cookie:NAME, not {sticky!r}"
+        return Refusal("InvalidPredictorSpec", text)
     try:
         policy.of(annotations)
+        progress.pace(annotations)
     except ValueError as error:
         return Refusal("InvalidPredictorSpec", str(error))
+    except InvalidInput as error:
+        return Refusal("InvalidPredictorSpec", error.message)
     return None
 
 

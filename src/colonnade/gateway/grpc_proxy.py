@@ -18,6 +18,7 @@ from colonnade.gateway.access import REFUSED, Access
 from colonnade.gateway.fleet import Fleet
 from colonnade.gateway.forward import Forward
 from colonnade.gateway.grpc_forward import GrpcForward
+from colonnade.gateway.grpc_observed import ObservedCall
 from colonnade.gateway.matching import Matcher
 from colonnade.gateway.metrics import GatewayMetrics, RevisionMetrics
 from colonnade.gateway.peek import model_name
@@ -135,7 +136,7 @@ class GrpcProxy:
                 return
             if ways.by_host is not None:
                 way, revision = self._pass(exchange, ways, ways.by_host)
-                GrpcForward(self, exchange, way, revision, self._max_message).begin()
+                self._forward(exchange, way, revision).begin()
             elif exchange.received:
                 exchange.collect(partial(self._collected, exchange, ways))
             else:
@@ -191,8 +192,12 @@ class GrpcProxy:
         if first is None and not ended:
             return False
         way, revision = self._pass(exchange, ways, self._by_model(exchange, ways.matcher, first or b""))
-        GrpcForward(self, exchange, way, revision, self._max_message).begin_with([body], ended)
+        self._forward(exchange, way, revision).begin_with([body], ended)
         return True
+
+    def _forward(self, exchange: Exchange, way: Way, revision: Revision) -> GrpcForward:
+        make = ObservedCall if way.service.observers else GrpcForward
+        return make(self, exchange, way, revision, self._max_message)
 
     def _by_model(self, exchange: Exchange, matcher: Matcher, message: bytes) -> int:
         name = model_name(message)

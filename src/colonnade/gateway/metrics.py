@@ -56,6 +56,8 @@ class RevisionMetrics:
         "_grpc_seconds",
         "_http",
         "_http_seconds",
+        "_log",
+        "_logged",
         "_shadow",
         "_shadowed",
         "_shed",
@@ -76,6 +78,8 @@ class RevisionMetrics:
         self._by_code: dict[str, CounterChild] = {}
         self._shadow: Callable[[str], CounterChild] = lambda outcome: metrics.shadow.labels(*key, outcome)
         self._shadowed: dict[str, CounterChild] = {}
+        self._log: Callable[[str], CounterChild] = lambda outcome: metrics.payloads.labels(*key, outcome)
+        self._logged: dict[str, CounterChild] = {}
         self.since = time()
         self._http_seconds = metrics.seconds.labels(*key, "http")
         self._grpc_seconds = metrics.seconds.labels(*key, "grpc")
@@ -116,6 +120,17 @@ class RevisionMetrics:
     def shadow(self) -> dict[str, int]:
         """Such requests so far, by what came of them."""
         return {outcome: int(child.value) for outcome, child in self._shadowed.items()}
+
+    def logged(self, outcome: str) -> None:
+        """Count what came of a request whose payloads were to be logged."""
+        child = self._logged.get(outcome)
+        if child is None:
+            child = self._logged[outcome] = self._log(outcome)
+        child.inc()
+
+    def payloads(self) -> dict[str, int]:
+        """Such requests so far, by what came of them."""
+        return {outcome: int(child.value) for outcome, child in self._logged.items()}
 
     def ended(self) -> Ended:
         """All answers so far, without those that say that a request was shed: they tell nothing of the revision."""
@@ -173,6 +188,12 @@ class GatewayMetrics:
             "to answer, the copy was `dropped`, or an answer was too large and stayed `uncompared`.",
             (*_LABELS, "result"),
         )
+        self.payloads = registry.counter(
+            "colonnade_gateway_payloads_total",
+            "Requests whose payloads were to be logged, by result: written, dropped since too many were under way, "
+            "failed as the sink did not take them, or lost with the process that writes.",
+            (*_LABELS, "result"),
+        )
         self.followed: list[Counter | Gauge] = [
             registry.gauge("colonnade_gateway_service_in_flight", "Requests of a revision under way.", _LABELS),
             registry.gauge("colonnade_gateway_breaker_state", "Of a revision: 0 closed, 1 half-open, 2 open.", _LABELS),
@@ -206,7 +227,7 @@ class GatewayMetrics:
         """Forget all revisions but these, so that scrapes do not grow with every revision that ever was."""
         for key in self._revisions.keys() - revisions:
             del self._revisions[key]
-            for metric in (self.requests, self.failures, self.retries, self.shed, self.shadow, *self.followed):
+            for metric in (self.requests, self.failures, self.retries, self.shed, self.shadow, self.payloads, *self.followed):
                 metric.remove(*key)
             self.seconds.remove(*key)
 

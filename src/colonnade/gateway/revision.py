@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Collection
 from time import monotonic
 
+from colonnade import defaults
 from colonnade.gateway.balance import Balancer
 from colonnade.gateway.guard import Guard
 from colonnade.gateway.metrics import RevisionMetrics
@@ -16,7 +17,7 @@ from colonnade.gateway.slots import POLL
 from colonnade.gateway.timeouts import Timeouts
 from colonnade.gateway.waiting import Waiter, Waiting
 
-_PATIENCE = Hold()  # with replicas that are busy
+_PATIENCE = Hold(seconds=defaults.QUEUED_SECONDS)  # with replicas that are busy
 
 
 class Revision:
@@ -119,7 +120,7 @@ class Revision:
         too many do, None if there is nothing to wait for.
         """
         members = self.balancer.members
-        hold = self.route.hold or (_PATIENCE if members else None)
+        hold = _PATIENCE if members else self.route.hold
         if hold is None or self.retired or not self.ready or (members and not self.limit):
             return None
         if not self.waiting.add(waiter, size, hold, since):

@@ -18,13 +18,14 @@ from colonnade.gateway.forwarding import Header
 from colonnade.gateway.graph_exchange import StepExchange, StepForward
 from colonnade.gateway.observed import Observation
 from colonnade.gateway.revision import Revision
-from colonnade.gateway.routes import Shadow
+from colonnade.gateway.routes import Shadow, not_ready
 from colonnade.net import Exchange
 from colonnade.net.head import Body
 from colonnade.net.head_parse import RequestHead
 
 log = logging.getLogger(__name__)
 
+_GRPC = b"application/grpc"
 MARK = (b"x-colonnade-shadow", b"true")  # tells a replica that nobody waits for its answer
 
 
@@ -49,7 +50,7 @@ class Mirror:
         self._under_way = 0
 
     def wants(self, exchange: Exchange) -> bool:
-        if exchange.method != b"POST":
+        if exchange.method != b"POST" or exchange.headers.get(b"content-type", b"").startswith(_GRPC):
             return False
         self._earned += self.settings.percent
         if self._earned < 100.0:
@@ -58,6 +59,8 @@ class Mirror:
         return True
 
     def saw(self, observation: Observation) -> None:
+        if not observation.ended:
+            return
         revision = self.revision
         refused = revision.guard.admit(monotonic()) is not None or not revision.ready
         if observation.body is None or refused or self._under_way >= defaults.SHADOW_IN_FLIGHT:
@@ -66,7 +69,7 @@ class Mirror:
         self._under_way += 1
         exchange = StepExchange(_head(observation), observation.body, _Compared(observation.reply, self._ended))
         way = observation.way.to(revision)
-        StepForward(observation.proxy, exchange, way, revision).begin()
+        _Copy(observation.proxy, exchange, way, revision).begin()
 
     def _ended(self, outcome: Outcome) -> None:
         self._under_way -= 1
@@ -74,6 +77,16 @@ class Mirror:
 
     def _count(self, outcome: Outcome) -> None:
         self.revision.counts.shadowed(outcome)
+
+
+class _Copy(StepForward):
+    """A copy on its way. It goes to no other revision: there it would be executed a second time."""
+
+    def _wait(self, now: float) -> None:
+        if self._revision.retired:
+            self._fail(503, not_ready(self._revision.route))
+        else:
+            super()._wait(now)
 
 
 class _Compared:

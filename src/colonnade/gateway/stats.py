@@ -41,6 +41,7 @@ class Line(msgspec.Struct, frozen=True):
         latencies: answers in each bucket of `observe.latency`.
         broken: attempts that a replica did not answer, those that a retry made good included.
         shadow: requests that were to be copied to this revision, by what came of them (see `shadow.Outcome`).
+        payloads: requests whose payloads were to be logged, likewise (see `payloads.messages.Outcome`).
     """
 
     namespace: str
@@ -58,6 +59,7 @@ class Line(msgspec.Struct, frozen=True):
     latencies: list[int]
     broken: int
     shadow: dict[str, int]
+    payloads: dict[str, int]
 
 
 class _Seen(NamedTuple):
@@ -66,13 +68,12 @@ class _Seen(NamedTuple):
     at: float
     spent: float = 0.0
     arrivals: int = 0
-    answers: int = 0
-    busy: bool = False
+    busy: bool = False  # it had something to do, so that the end of that is to be told
 
     @classmethod
-    def of(cls, revision: Revision, now: float) -> _Seen:
+    def of(cls, revision: Revision, now: float, *, busy: bool) -> _Seen:
         guard = revision.guard
-        return cls(now, guard.spent(now), guard.arrivals, revision.counts.ended().answers, guard.in_flight > 0)
+        return cls(now, guard.spent(now), guard.arrivals, busy)
 
 
 class Sampler:
@@ -80,7 +81,7 @@ class Sampler:
 
     def __init__(self, revisions: Iterable[Revision], now: float) -> None:
         """`revisions`: whose past is not to be told."""
-        self._seen = {revision: _Seen.of(revision, now) for revision in revisions}
+        self._seen = {one: _Seen.of(one, now, busy=one.guard.in_flight > 0) for one in revisions}
         self._last = now
 
     def lines(self, revisions: Iterable[Revision], now: float) -> list[Line]:
@@ -89,11 +90,14 @@ class Sampler:
         found = []
         for revision in revisions:
             seen = self._seen.get(revision) or _Seen(self._last)
-            fresh = _Seen.of(revision, now)
-            moved = fresh.busy or fresh.arrivals != seen.arrivals or fresh.answers != seen.answers
+            guard = revision.guard
+            moved = guard.in_flight > 0 or guard.arrivals != seen.arrivals
+            moved = moved or (seen.busy and guard.spent(now) != seen.spent)  # what was under way ended in between
             if moved or seen.busy:
-                found.append(_line(revision, seen, fresh))
-            kept[revision] = fresh._replace(busy=moved)
+                fresh = _Seen.of(revision, now, busy=moved)
+                found.append(self._line(revision, seen, fresh))
+                seen = fresh
+            kept[revision] = seen
         self._seen = kept
         self._last = now
         return found
@@ -101,13 +105,16 @@ class Sampler:
     def one(self, revision: Revision, now: float) -> Line:
         """What is to be told of this one already."""
         seen = self._seen.get(revision) or _Seen(self._last)
-        self._seen[revision] = fresh = _Seen.of(revision, now)
-        return _line(revision, seen, fresh)
+        self._seen[revision] = fresh = _Seen.of(revision, now, busy=True)
+        return self._line(revision, seen, fresh)
+
+    def _line(self, revision: Revision, seen: _Seen, fresh: _Seen) -> Line:
+        begun = seen.at if seen.busy else max(seen.at, self._last)  # nothing was to be told of the time before
+        return _line(revision, seen, fresh, fresh.at - begun)
 
 
-def _line(revision: Revision, seen: _Seen, fresh: _Seen) -> Line:
+def _line(revision: Revision, seen: _Seen, fresh: _Seen, seconds: float) -> Line:
     route, counts = revision.route, revision.counts
-    seconds = fresh.at - seen.at
     under_way = float(revision.guard.in_flight)
     ended = counts.ended()
     return Line(
@@ -126,6 +133,7 @@ def _line(revision: Revision, seen: _Seen, fresh: _Seen) -> Line:
         latencies=counts.latencies(),
         broken=int(counts.failures.value),
         shadow=counts.shadow(),
+        payloads=counts.payloads(),
     )
 
 

@@ -7,12 +7,14 @@ change of the weights moves only those callers that must move. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from math import inf, log
 from typing import NamedTuple
 
 _COOKIE = b"cookie"
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _MAX_AGE = 30 * 24 * 3600  # seconds that a browser keeps the cookie; a rollout is over before
 
 
@@ -31,7 +33,7 @@ class Sticky(NamedTuple):
     def read(cls, text: str) -> Sticky | None:
         """The rule that `header:NAME` or `cookie:NAME` means; None for anything else, the empty text included."""
         kind, _, name = text.partition(":")
-        if not name:
+        if not _TOKEN.fullmatch(name):
             return None
         if kind == "header":
             return cls(name.lower().encode())

@@ -5,12 +5,29 @@ All hooks may be plain or `async` functions; plain ones run on a worker thread. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from colonnade.errors import InvalidInput, NotImplementedByModel
 from colonnade.wire.tensors import InferRequest, TensorSpec
+
+
+class Predictor(Protocol):
+    """The predictor behind a transformer or an explainer: KServe's `--predictor_host`, in whichever protocol it speaks.
+
+    A payload is V1's dict, an `InferRequest`, or an array of rows, which is answered by an array.
+    """
+
+    async def predict(self, payload: Any, headers: Mapping[str, str] | None = None) -> Any:
+        """Its answer; `headers` are those of the request, of which those that trace or authorize it are passed on.
+
+        Raises:
+            Error: it refused or failed, with its status and text; or did not answer.
+        """
+
+    def ask(self, payload: Any, headers: Mapping[str, str] | None = None) -> Any:
+        """The same for hooks that are plain functions: waits for the answer."""
 
 
 class Model:
@@ -57,6 +74,8 @@ class Model:
         preferred_batch_sizes: sizes at which the model is quick; as many rows are taken together if they wait.
         pad_batches: rows may be added up to the next preferred size; what is computed for them is thrown away.
         directory: the folder that holds the model's files; the server sets it.
+        predictor: what a transformer or an explainer calls; the server sets it where it was told of one. Then a class
+            without `predict` has one that passes the payload on, as in KServe's SDK.
     """
 
     name: str = "model"
@@ -71,6 +90,7 @@ class Model:
     preferred_batch_sizes: Sequence[int] = ()
     pad_batches: bool = False
     directory: Path = Path()
+    predictor: Predictor | None = None
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None:

@@ -48,25 +48,41 @@ async def call(
     Raises:
         CallFailed: with the status of the answer, or UNAVAILABLE or DEADLINE_EXCEEDED if there was none.
     """
-    answer = _Answer(asyncio.get_running_loop().create_future())
     if ssl is not None:
         ssl.set_alpn_protocols(["h2"])
     upstream = Http2Upstream(address, ssl=ssl)
+    try:
+        return await call_over(upstream, path, message, authority=authority, metadata=metadata, timeout=timeout)
+    finally:
+        upstream.close()
+
+
+async def call_over(
+    upstream: Http2Upstream,
+    path: str,
+    message: bytes,
+    *,
+    authority: str,
+    metadata: Iterable[Header] = (),
+    timeout: float,
+) -> bytes:
+    """The same over a connection that is kept for further calls."""
+    answer = _Answer(asyncio.get_running_loop().create_future())
     fields = [
         (b"host", authority.encode()),
         (b"content-type", CONTENT_TYPE),
         (b"grpc-timeout", b"%dm" % max(1, min(int(timeout * 1000), 99_999_999))),
         *metadata,
     ]
+    head = upstream.head(b"POST", path.encode(), fields, None)
+    made = upstream.send(b"POST", head, b"", framing.frame(message), receiver=answer)
     try:
-        head = upstream.head(b"POST", path.encode(), fields, None)
-        upstream.send(b"POST", head, b"", framing.frame(message), receiver=answer)
         async with asyncio.timeout(timeout):
             return await answer.result
     except TimeoutError:
         raise CallFailed(Code.DEADLINE_EXCEEDED, f"no answer within {timeout:g} s") from None
     finally:
-        upstream.close()
+        made.cancel()
 
 
 class _Answer:

@@ -48,6 +48,23 @@ class Probe(msgspec.Struct, frozen=True):
     once_ready: bool = False
 
 
+class Seed(msgspec.Struct, frozen=True):
+    """A process that can fork a replica, which then needs no time for imports.
+
+    Attributes:
+        argv: starts it, given a socket: see `colonnade.net.forking`.
+        env: the part of the replica's variables that counts while modules are imported.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+
+    @property
+    def key(self) -> bytes:
+        """Equal for seeds that can stand for each other."""
+        return msgspec.json.encode(self, order="deterministic")
+
+
 class ReplicaSpec(msgspec.Struct, frozen=True):
     """One replica to run.
 
@@ -62,6 +79,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
         grpc: where it will speak gRPC, or None.
         grace: seconds from SIGTERM to SIGKILL.
         termination: file the replica may write before it fails: JSON `{"reason", "message", "location", "exitCode"}`.
+        seed: what can fork it, or None if it is always started as a program.
     """
 
     name: str
@@ -75,6 +93,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
     grpc: str | None = None
     grace: float = defaults.GRACE_PERIOD
     termination: str | None = None
+    seed: Seed | None = None
 
     @property
     def key(self) -> str:

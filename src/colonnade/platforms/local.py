@@ -22,8 +22,9 @@ import msgspec
 from colonnade import defaults, errors
 from colonnade.net import Address, Upstream
 from colonnade.platforms import probing, process
-from colonnade.platforms.base import LogPaths, Probe, ReplicaSpec, ReplicaState
-from colonnade.platforms.process import Process
+from colonnade.platforms.base import LogPaths, Probe, ReplicaSpec, ReplicaState, Seed
+from colonnade.platforms.pool import Pool
+from colonnade.platforms.process import Child, Process
 from colonnade.platforms.records import OUTPUT, ROTATION_PERIOD, Record, Records, oversized, rotate
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,18 @@ class LocalPlatform:
     """
 
     def __init__(
-        self, state_dir: Path, *, log_bytes: int = defaults.LOG_FILE_BYTES, spared: frozenset[str] = frozenset()
+        self,
+        state_dir: Path,
+        *,
+        log_bytes: int = defaults.LOG_FILE_BYTES,
+        spared: frozenset[str] = frozenset(),
+        seeds: int = defaults.POOL_SEEDS,
     ) -> None:
-        """`spared` names runs that carry our mark and are not replicas: `adopt` leaves them alone."""
+        """`spared` names runs that carry our mark and are not replicas: `adopt` leaves them alone. Up to `seeds`
+        processes are kept that fork replicas, see `pool`."""
         self._mark = str(state_dir.resolve())
         self._records = Records(state_dir / "replicas")
+        self._pool = Pool(self._mark, state_dir, seeds)
         self._log_bytes = log_bytes
         self._spared = spared
         self._replicas: dict[str, _Replica] = {}
@@ -75,6 +83,7 @@ class LocalPlatform:
                 replica.process.release()
         if self._rotation is not None:
             self._rotation.cancel()
+        await self._pool.close()
         if kind is asyncio.CancelledError:  # maybe because a task of the group failed: it knows
             await self._group.__aexit__(kind, error, trace)
         else:
@@ -90,6 +99,7 @@ class LocalPlatform:
         if lost:
             log.warning("ending processes that no record knows", extra={"pids": [found.pid for found in lost]})
             process.kill(lost)
+        self._pool.open()
         adopted = [replica for record in records if (replica := self._take_over(record)) is not None]
         healths = await asyncio.gather(*(self._question(replica, _ADOPTED) for replica in adopted))
         for replica, health in zip(adopted, healths, strict=True):
@@ -118,9 +128,7 @@ class LocalPlatform:
         self._records.begin(spec.key)
         self._records.save(record)
         folder = self._records.folder(spec.key)
-        child = process.spawn(
-            spec.argv, env=self._environment(record), cwd=Path(spec.cwd or folder), output=folder / OUTPUT
-        )
+        child = await self._born(record, Path(spec.cwd or folder), folder / OUTPUT)
         try:
             replica = _Replica(record, ReplicaState(spec, child.pid, record.started, running=True))
             replica.process = Process.of_child(child, lambda: self._ended(replica))
@@ -128,12 +136,25 @@ class LocalPlatform:
             self._records.save(replica.record)
         except BaseException:
             child.kill()
-            child.wait()
+            child.reap(lambda code: None)
             raise
         self._replicas[spec.key] = replica
         self._watch(replica, probing.Health())
         log.info("started a replica", extra={"replica": spec.key, "pid": child.pid})
         self._changed(spec.key)
+
+    async def _born(self, record: Record, cwd: Path, output: Path) -> Child:
+        """The process of a replica: forked if there is a seed for it, else started."""
+        spec, env = record.spec, self._environment(record)
+        if spec.seed is not None:
+            forked = await self._pool.fork(spec.seed, spec.argv, env, cwd, output)
+            if forked is not None:
+                return forked
+        return process.spawn(spec.argv, env=env, cwd=cwd, output=output)
+
+    def plant(self, seed: Seed) -> None:
+        """Have a process that can fork replicas, so that their starts are quick. See `pool`."""
+        self._pool.want(seed, 0.0)
 
     async def stop(self, key: str, grace: float | None = None) -> None:
         """See `Platform.stop`. The end is no crash: the next control plane does not list the replica."""
@@ -281,6 +302,8 @@ class LocalPlatform:
             return
         since = (state.ready_since or time.time()) if health.ready else None
         replica.state = dataclasses.replace(state, ready=health.ready, ready_since=since, reason=health.reason)
+        if health.ready and state.spec.seed is not None:
+            self._pool.want(state.spec.seed)
         self._changed(state.spec.key)
 
     async def _rotate(self) -> None:

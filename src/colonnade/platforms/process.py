@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -73,12 +74,13 @@ def environment(parent: Mapping[str, str], extra: Mapping[str, str]) -> dict[str
 
     Pure. `PYTHONUNBUFFERED` is set, so that what a model prints is in its log at once and not lost in a crash.
     `OMP_NUM_THREADS` is 1 unless somebody set it: replicas on one machine share its cores, and a pool of
-    threads per core in each of them makes all of them slow. `python` means the interpreter that runs us, also
+    threads per core in each of them makes all of them slow. ONNX Runtime tells its maker nothing, and begins no thread
+    to do so, unless somebody wants that. `python` means the interpreter that runs us, also
     where nobody activated its virtual environment.
     """
     kept = {name: value for name, value in parent.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     kept["PATH"] = os.pathsep.join(filter(None, (os.path.dirname(sys.executable), kept.get("PATH", os.defpath))))
-    return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **kept, **extra}
+    return {"OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1", **kept, **extra}
 
 
 def marks(state: str, run: str) -> dict[str, str]:
@@ -86,17 +88,43 @@ def marks(state: str, run: str) -> dict[str, str]:
     return {STATE_VARIABLE: state, RUN_VARIABLE: run}
 
 
+def open_output(path: Path) -> int:
+    """A descriptor of the file that takes what a process prints."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+class Child(Protocol):
+    """A process whose end we are told: started by us, or forked for us."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def kill(self) -> None:
+        """SIGKILL to it alone."""
+
+    def reap(self, told: Callable[[int | None], None]) -> None:
+        """Release its id, which is kept until then, and tell how it ended: its exit code, or the negative number of a
+        signal; None if nobody knows any more. To be called once, when it has ended or will soon."""
+
+
+class Program(subprocess.Popen[bytes]):
+    """A `Child` that this process started."""
+
+    def reap(self, told: Callable[[int | None], None]) -> None:
+        told(self.wait())
+
+
 def spawn(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: Path, pass_fds: Iterable[int] = ()
-) -> subprocess.Popen[bytes]:
+) -> Program:
     """Start a program in its own session, stdout and stderr appended to `output` (mode 0600), stdin empty.
 
     Raises:
         errors.LoadFailed: the program cannot be started; the message names it and the cause.
     """
-    log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = open_output(output)
     try:
-        return subprocess.Popen(
+        return Program(
             list(argv),
             env=dict(env),
             cwd=cwd,
@@ -145,6 +173,15 @@ def _marked() -> list[tuple[Identity, set[bytes]]]:
     return found
 
 
+def memory(pid: int) -> int:
+    """Bytes in memory of a process, with its part of what it shares; 0 if there is no such process."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+
+
 def kill(identities: Iterable[Identity]) -> None:
     """SIGKILL, through a pidfd each, so that a process id given again is never hit."""
     for identity in identities:
@@ -172,7 +209,7 @@ class Process:
         identity: Identity,
         on_exit: Callable[[], None],
         *,
-        child: subprocess.Popen[bytes] | None = None,
+        child: Child | None = None,
     ) -> None:
         """Raises ProcessLookupError if the process is gone (a child never is before it was waited for)."""
         self.identity = identity
@@ -189,7 +226,7 @@ class Process:
         self._loop.add_reader(self._handle, self._exited)
 
     @classmethod
-    def of_child(cls, child: subprocess.Popen[bytes], on_exit: Callable[[], None]) -> Process:
+    def of_child(cls, child: Child, on_exit: Callable[[], None]) -> Process:
         """Watch a process just started. It may have ended already: its identity is fixed until it is waited for."""
         fields = _stat(child.pid)
         ticks = int(fields[19]) if fields else 0
@@ -225,13 +262,18 @@ class Process:
             self._handle = None
 
     def _exited(self) -> None:
-        if self._child is not None:
-            self._kill_rest()  # before the wait: until then the id of the group is surely ours
-            code = self._child.wait()
-            self.exit_code, self.signal = (code, None) if code >= 0 else (None, -code)
-        elif not self._group_reused():
-            self._kill_rest()
         self.release()
+        if self._child is not None:
+            self._kill_rest()  # before it is reaped: until then the id of the group is surely ours
+            self._child.reap(self._settle)
+            return
+        if not self._group_reused():
+            self._kill_rest()
+        self._settle(None)
+
+    def _settle(self, code: int | None) -> None:
+        if code is not None:
+            self.exit_code, self.signal = (code, None) if code >= 0 else (None, -code)
         self.ended.set()
         self._on_exit()
 

@@ -35,6 +35,7 @@ RETIRED = {
 """Fields that manifests for older versions of KServe have, and what stands in for them."""
 
 _REFUSED = f"{NOT_RUN}: a service with one is refused"
+_CHAINED = "it is told where the predictor is by --predictor_host"
 _MOUNT = "in command, args and env the path is replaced by where the artefact lies"
 _NO_CANARY = f"canaries are {NOT_RUN}: the latest spec takes all traffic"
 
@@ -308,7 +309,10 @@ class ArtExplainer(Container, frozen=True):
 class Explainer(ComponentExtension, frozen=True):
     """What answers requests for explanations."""
 
-    art: Annotated[ArtExplainer | None, field_doc("Adversarial Robustness Toolbox.")] = None
+    art: Annotated[
+        ArtExplainer | None,
+        field_doc("Adversarial Robustness Toolbox.", CLUSTER_ONLY, f"{_REFUSED}; run an explainer by `containers`"),
+    ] = None
 
 
 class Canary(Resource, frozen=True):
@@ -326,10 +330,10 @@ class InferenceServiceSpec(Resource, frozen=True):
     predictor: Annotated[Predictor, field_doc("What answers predictions.")]
     transformer: Annotated[
         Transformer | None,
-        field_doc("What changes requests and answers.", CLUSTER_ONLY, f"transformers are {_REFUSED}"),
+        field_doc("What changes requests and answers.", RUNS, _CHAINED),
     ] = None
     explainer: Annotated[
-        Explainer | None, field_doc("What explains predictions.", CLUSTER_ONLY, f"explainers are {_REFUSED}")
+        Explainer | None, field_doc("What explains predictions.", RUNS, _CHAINED)
     ] = None
     canary: Annotated[
         list[Canary] | None, field_doc("Variants of the predictor with their traffic.", CLUSTER_ONLY, _NO_CANARY)

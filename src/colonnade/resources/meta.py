@@ -84,6 +84,7 @@ _ANNOTATIONS: dict[str, Ruling] = {
     defaults.REQUIREMENTS: Ruling(RUNS, "packages of a Python environment of its own, which uv makes; `none` for none"),
     defaults.MODEL_DIGEST: Ruling(RUNS, "what was fetched must have this digest, as `colonnade digest` prints it"),
     defaults.DIRECT: Ruling(RUNS, '"true" gives the service a port of its own, past the gateway'),
+    defaults.STICKY: Ruling(RUNS, "`header:NAME` or `cookie:NAME`: callers of one value stay with one revision"),
     defaults.STEP_TIMEOUT: Ruling(RUNS, "times that calls of a graph's steps may take: `2s, root/rank=500ms`"),
     defaults.STEP_RETRIES: Ruling(RUNS, "retries of a graph's steps: `1, root/rank=2`"),
     defaults.ANNOTATION_SLOW_START: Ruling(RUNS, "seconds until a replica that joins others gets its full share"),

@@ -18,10 +18,11 @@ from typing import Any
 
 from colonnade import defaults, flags
 from colonnade.errors import InvalidInput
-from colonnade.net import tls
-from colonnade.runtimes import catalogue
+from colonnade.net import Address, tls
+from colonnade.runtimes import catalogue, explainers
 from colonnade.server.compiling import Mode as Compile
 from colonnade.server.execution import Mode, Policy
+from colonnade.server.predictor import TIMEOUT, PredictorProtocol
 
 RUNTIMES = ("auto", *catalogue.RUNTIMES)
 MODEL_DIR = "/mnt/models"  # where KServe's storage initializer puts the artefact
@@ -58,6 +59,12 @@ class Arguments:
         termination_file: where the cause of a failed load is written, or None.
         ignored: flags that were given and have no effect here.
         settings: flags for the adapter, see `runtimes.base.LoadOptions`.
+        predictor: `host:port` of what a transformer or an explainer calls, or None.
+        predictor_protocol: the protocol in which it is asked.
+        predictor_timeout: seconds that it may take.
+        predictor_tls: it speaks TLS.
+        explainer: what explains the model's answers in this process, one of `explainers.NAMES`; None for nothing but
+            the model's own `explain`.
     """
 
     model_name: str = MODEL_NAME
@@ -82,6 +89,11 @@ class Arguments:
     termination_file: Path | None = None
     ignored: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    predictor: Address | None = None
+    predictor_protocol: PredictorProtocol = PredictorProtocol.V1
+    predictor_timeout: float = TIMEOUT
+    predictor_tls: bool = False
+    explainer: str | None = None
 
 
 def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: Path | None = None) -> Arguments:
@@ -141,6 +153,11 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
         termination_file=given.termination_file,
         ignored=tuple(dict.fromkeys(given.ignored)),
         settings=dict(given.settings),
+        predictor=given.predictor_host,
+        predictor_protocol=PredictorProtocol(given.predictor_protocol),
+        predictor_timeout=given.predictor_request_timeout_seconds,
+        predictor_tls=given.predictor_use_ssl,
+        explainer=given.explainer,
     )
 
 
@@ -197,11 +214,20 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     add("--compile-report", type=Path, help="JSON file that gets what became of the conversion")
     add("--grace", type=_seconds, default=defaults.GRACE_PERIOD, help="seconds for requests in flight after SIGTERM")
     add("--termination-file", type=Path, help="JSON file that gets the cause of a failed load")
+    add("--predictor-host", type=_address, metavar="HOST:PORT", help="what a transformer or an explainer calls")
+    spoken = "protocol in which it is called (default: %(default)s)"
+    known = [str(protocol) for protocol in PredictorProtocol]
+    names = ("--predictor-protocol", *(("--protocol",) if script is None else ()))  # a script's own may mean anything
+    add(*names, choices=known, default=PredictorProtocol.V1, help=spoken)
+    waits = "seconds that it may take (default: %(default)g)"
+    add("--predictor-request-timeout-seconds", type=_seconds, default=TIMEOUT, metavar="SECONDS", help=waits)
+    add("--predictor-use-ssl", type=_boolean, default=False, help="true: it speaks TLS")
     for way in ("send", "receive"):
         name = f"--grpc-max-{way}-message-length"
         add(name, dest="message_lengths", action="append", type=_length, default=[], help=argparse.SUPPRESS)
-    parser.set_defaults(ignored=[], settings=())
+    parser.set_defaults(ignored=[], settings=(), explainer=None)
     if script is None:  # a script may have flags of these names itself
+        add("--explainer", choices=explainers.NAMES, help="explain the model's answers on :explain")
         for name, takes_value in flags.ADAPTER.items():
             add(name, action=_Setting, nargs=None if takes_value else 0, help=argparse.SUPPRESS)
         consent = parser.add_argument("--trust-remote-code", dest="trust_code", action="store_const", const=True)
@@ -273,6 +299,14 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to 65535)")
     return int(text)
+
+
+def _address(text: str) -> Address:
+    """Without a port it is HTTP's own, as in a URL: KServe writes the name of a Kubernetes service."""
+    try:
+        return Address.parse(text if ":" in text else f"{text}:80")
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(error.message) from None
 
 
 def _seconds(text: str) -> float:

@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         mode = arguments.compile
         if mode is Compile.AUTO and arguments.policy.mode is Mode.PROCESS:
             mode = Compile.OFF  # nobody converts beside a model in a process of its own
+        if arguments.explainer is not None:
+            mode = Compile.OFF  # what is explained is the model as it was fitted
         folder = arguments.compile_cache or own_folder(os.environ)
         compiling = Compiling(mode, folder, arguments.compile_report, loop)
         return loading.from_artefact(arguments, loop, compiling), compiling

@@ -17,6 +17,7 @@ from colonnade.server.call import Body, HttpCall
 from colonnade.server.execution import Ticket
 from colonnade.server.identity import new_id
 from colonnade.wire import v1 as codec
+from colonnade.wire import v2
 
 _STREAM = b"text/event-stream"
 
@@ -39,7 +40,7 @@ class V1Call(HttpCall):
         if event is not None:
             payload: Any = codec.decode(event.data)
         elif _is_json(headers.get(b"content-type", b"")) or not self.execution.takes_bytes:
-            payload = codec.decode(body, arrays=self.execution.takes_arrays)
+            payload = self.decoded(body)
         else:
             payload = bytes(body)
         return self.run(self.operation, payload, len(body))
@@ -48,6 +49,10 @@ class V1Call(HttpCall):
     def operation(self) -> Operation:
         """What the path asks for."""
         return self.execution.predict
+
+    def decoded(self, body: Body) -> Any:
+        """The payload in a body of JSON."""
+        return codec.decode(body, arrays=self.execution.takes_arrays)
 
     def write(self, result: Any) -> None:
         parts = v1answers.parts_of(result)
@@ -84,9 +89,17 @@ class V1Call(HttpCall):
 
 
 class V1ExplainCall(V1Call):
-    """`POST /v1/models/{m}:explain`."""
+    """`POST /v1/models/{m}:explain`. V2 has no such call, so its requests are taken here, too."""
 
     __slots__ = ()
+
+    def decoded(self, body: Body) -> Any:
+        """V1's payload, or a V2 request: its `inputs` are objects with a datatype."""
+        payload = super().decoded(body)
+        inputs = payload.get("inputs")
+        if isinstance(inputs, list) and inputs and all(isinstance(one, dict) and "datatype" in one for one in inputs):
+            return v2.decode(body, None, self.hosted.name)
+        return payload
 
     @property
     def operation(self) -> Operation:

@@ -37,6 +37,7 @@ _GRPC_CODES = {
     504: 4,  # DEADLINE_EXCEEDED
 }
 _GRPC_INTERNAL = 13
+_HTTP_STATUSES = {3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 11: 400, 12: 501, 14: 503, 16: 401}
 _GRPC_ALREADY_EXISTS = 6
 
 
@@ -70,6 +71,11 @@ def grpc_status(exception: BaseException) -> tuple[int, str]:
 def grpc_code(status: int) -> int:
     """gRPC status code of a failure with this HTTP status."""
     return _GRPC_CODES.get(status, _GRPC_INTERNAL)
+
+
+def http_status(code: int) -> int:
+    """HTTP status that says what a gRPC status code of another server says."""
+    return _HTTP_STATUSES.get(code, 500)
 
 
 def kubernetes_status(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import Message
 
-from colonnade.errors import InvalidInput
+from colonnade.errors import BadUpstream, InvalidInput
 from colonnade.wire import openinference_pb2 as pb
 from colonnade.wire.elements import as_bytes, canonical, check_datatype
 from colonnade.wire.rawdata import from_raw, to_raw
@@ -137,6 +137,29 @@ def encode_request(request: InferRequest) -> pb.ModelInferRequest:
     for wanted in request.outputs:
         _to_parameters(wanted.parameters, message.outputs.add(name=wanted.name).parameters)
     return message
+
+
+def decode_response(message: pb.ModelInferResponse) -> InferResponse:
+    """The answer in a `ModelInferResponse`, for who calls a model server.
+
+    Raises:
+        BadUpstream: the message breaks the protocol.
+    """
+    raw = message.raw_output_contents
+    outputs: list[Tensor] = []
+    try:
+        if raw and len(raw) != len(message.outputs):
+            raise InvalidInput(f"{len(raw)} raw_output_contents for {len(message.outputs)} outputs")
+        for index, entry in enumerate(message.outputs):
+            name, datatype, shape = entry.name, entry.datatype, list(entry.shape)
+            if raw:
+                array = from_raw(name, datatype, shape, raw[index], 0, len(raw[index]))
+            else:
+                array = _from_contents(name, datatype, shape, entry.contents)
+            outputs.append(Tensor(name, datatype, array.shape, array))
+    except InvalidInput as error:
+        raise BadUpstream(f"The predictor's answer is none of the V2 protocol: {error.message}") from None
+    return InferResponse(message.model_name, outputs, message.id or None, message.model_version or None)
 
 
 def model_metadata(

@@ -13,7 +13,7 @@ from colonnade.errors import LoadFailed
 from colonnade.runtimes.base import LoadOptions
 from colonnade.runtimes.pmml.adapter import PmmlRuntime
 
-from .documents import document, load, schema
+from .documents import document, linear, load, rows, schema
 
 GOOD = document(
     f'<TreeModel functionName="regression">{schema("x", target="y")}<Node score="1"><True/></Node></TreeModel>'
@@ -31,7 +31,7 @@ OUTSIDE = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><PMML>&e;</PMML
         ("", "is no well-formed XML"),
         (GOOD[:-30], "is no well-formed XML"),
         ("<html/>", "its root element is html"),
-        ("<PMML>" + "<Node>" * 600 + "</Node>" * 600 + "</PMML>", "nests elements more than 500 deep"),
+        ("<PMML>" + "<Node>" * 600 + "</Node>" * 600 + "</PMML>", "nests elements more than 200 deep"),
         ("<PMML/>", "has no DataDictionary"),
     ],
 )
@@ -60,3 +60,25 @@ def test_a_damaged_document_is_refused_or_works(
     damaged = GOOD[:place] + put + GOOD[place + cut :]
     with contextlib.suppress(LoadFailed):
         load(tmp_path_factory.mktemp("pmml"), damaged)
+
+
+def test_a_tree_may_be_as_deep_as_the_limit(tmp_path: Path) -> None:
+    nodes = '<Node score="1"><True/>' * 190 + "</Node>" * 190
+    model = load(
+        tmp_path, document(f'<TreeModel functionName="regression">{schema("x", target="y")}{nodes}</TreeModel>')
+    )
+    assert rows(model, [1]) == [{"y": 1.0}]
+
+
+def test_a_condition_may_be_as_deep_as_the_limit(tmp_path: Path) -> None:
+    condition = '<CompoundPredicate booleanOperator="and"><True/>' * 190 + "<True/>" + "</CompoundPredicate>" * 190
+    nodes = f'<Node score="1"><True/><Node score="2">{condition}</Node></Node>'
+    model = load(
+        tmp_path, document(f'<TreeModel functionName="regression">{schema("x", target="y")}{nodes}</TreeModel>')
+    )
+    assert rows(model, [1]) == [{"y": 2.0}]
+
+
+def test_an_expression_may_be_as_deep_as_the_limit(tmp_path: Path) -> None:
+    expression = '<Apply function="-">' * 190 + '<FieldRef field="x"/>' + "</Apply>" * 190
+    assert rows(load(tmp_path, linear(expression)), {"x": 1, "z": 1, "n": 1, "c": "red"}) == [{"y": 1.0}]

@@ -63,6 +63,14 @@ def test_a_regression_by_its_link(tmp_path: Path, method: str, expected: float) 
     assert rows(model, [None, 2, "red"])[0]["y"] is None
 
 
+def test_a_power_that_no_number_has_is_missing(tmp_path: Path) -> None:
+    text = document(
+        f'<RegressionModel functionName="regression">{schema("x", target="y")}<RegressionTable intercept="1">'
+        '<NumericPredictor name="x" exponent="-0.5" coefficient="1"/></RegressionTable></RegressionModel>'
+    )
+    assert [row["y"] for row in rows(load(tmp_path, text), [4], [0], [-4])] == [1.5, None, None]
+
+
 def test_a_link_beyond_the_range_of_numbers_ends_at_its_bound(tmp_path: Path) -> None:
     text = document(
         f'<RegressionModel functionName="regression" normalizationMethod="logit">{schema("x", target="y")}'
@@ -240,6 +248,10 @@ def test_a_target_without_an_answer_has_its_default(tmp_path: Path) -> None:
                 '<DataField name="t" dataType="dateTime" optype="continuous"/>',
             ),
             "the field t has the data type 'dateTime'",
+        ),
+        (
+            tree().replace('name="x" />', 'name="x" missingValueReplacement="wide"/>'),
+            "holds a value that cannot be read",
         ),
         (tree(more='<Output><OutputField name="w" feature="warning"/></Output>'), "OutputField.feature is 'warning'"),
     ],

@@ -222,6 +222,26 @@ def applied(live: Object, obj: Object, manager: str, time: str, *, force: bool) 
     return with_owners(result, [*(owner._replace(fields=owner.fields & present) for owner in others), me])
 
 
+def handed_over(obj: Object, giver: str, taker: str, under: str) -> Object:
+    """`obj` with the fields below the top-level field `under` that `giver` updated given to `taker`, who applies.
+
+    As it is where `taker` applies nothing. So a tool that changes a field for its user does not contest it the next
+    time that the user applies a manifest.
+    """
+    owners = owners_of(obj)
+    given: Fields = frozenset(
+        path for owner in owners if (owner.manager, owner.operation) == (giver, "Update") for path in owner.fields
+    )
+    given = frozenset(path for path in given if path[0] == under)
+    takes = [owner for owner in owners if (owner.manager, owner.operation) == (taker, "Apply")]
+    if not given or not takes:
+        return obj
+    changed = (
+        owner._replace(fields=owner.fields | given if owner in takes[:1] else owner.fields - given) for owner in owners
+    )
+    return with_owners(obj, changed)
+
+
 def settled(live: Object, obj: Object) -> Object:
     """`obj` with the managedFields of `live` if only times differ: a time alone is no reason for a new version."""
     old, new = owners_of(live), owners_of(obj)

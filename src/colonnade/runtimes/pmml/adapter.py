@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from colonnade.errors import InvalidInput
+from colonnade.errors import InvalidInput, LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes.base import LoadOptions, model_file, require_width
 from colonnade.runtimes.pmml.document import read
@@ -154,6 +154,9 @@ class PmmlRuntime:
                 come out otherwise.
         """
         file = model_file(path, self.suffixes)
-        compiled, element = model_of(read(file))
-        verify(compiled, element)
+        try:
+            compiled, element = model_of(read(file))
+            verify(compiled, element)
+        except (ValueError, OverflowError, RecursionError) as error:  # a constant that is not of its type, mostly
+            raise LoadFailed(f"{file} holds a value that cannot be read: {error}; export the model again") from error
         return PmmlModel(name, compiled)

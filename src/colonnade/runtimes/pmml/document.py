@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from colonnade.errors import LoadFailed
 
-_DEEPEST = 500  # nested elements; evaluation recurses as deep
+_DEEPEST = 200  # nested elements; evaluation recurses as deep
 
 
 class Unsupported(LoadFailed):

@@ -210,7 +210,10 @@ def _apply(element: Element, defined: Defined) -> Expression:
         values = [each(row) for each in arguments]
         if None in values:
             return missing
-        answer = function(*values)
+        try:
+            answer = function(*values)
+        except (ValueError, TypeError):  # a text where a number is due
+            answer = None
         return otherwise if answer is None else answer
 
     return evaluate

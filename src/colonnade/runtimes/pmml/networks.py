@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -49,6 +49,7 @@ def scorer(element: Element, context: Context) -> Scorer:
     }
     layers = [_layer(each, element) for each in element.findall("NeuralLayer")]
     outputs = child(element, "NeuralOutputs").findall("NeuralOutput")
+    _require_connected(inputs, layers, [attribute(each, "outputNeuron") for each in outputs])
     if not outputs or not layers:
         raise LoadFailed("PMML: a NeuralNetwork has no layer or no output; export the model again")
     if context.function == "classification":
@@ -75,6 +76,19 @@ def scorer(element: Element, context: Context) -> Scorer:
         return Score(best(probabilities), probabilities)
 
     return evaluate
+
+
+def _require_connected(inputs: Iterable[str], layers: Sequence[_Layer], outputs: Sequence[str]) -> None:
+    """Every neuron must be fed by what lies before it."""
+    known = set(inputs)
+    for layer in layers:
+        strays = [source for _, _, sources in layer.neurons for source, _ in sources if source not in known]
+        if strays:
+            raise LoadFailed(f"PMML: a NeuralNetwork is fed by {strays[0]!r}, which no earlier layer has")
+        known |= {neuron for neuron, _, _ in layer.neurons}
+    for output in outputs:
+        if output not in known:
+            raise LoadFailed(f"PMML: the output of a NeuralNetwork is {output!r}, which no layer has")
 
 
 def _layer(element: Element, network: Element) -> _Layer:

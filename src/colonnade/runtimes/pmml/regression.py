@@ -28,6 +28,14 @@ LINKS: Mapping[str, Callable[[float], float]] = {
 """Inverse link functions by PMML's name of the normalisation."""
 
 
+def _power(base: float, exponent: float) -> float | None:
+    """The power, or None where there is none among the real numbers, or no room for it."""
+    try:
+        return math.pow(base, exponent)
+    except (ValueError, OverflowError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """One linear term: intercept and coefficients."""
@@ -45,7 +53,10 @@ class _Table:
             given = as_number(row.get(field))
             if given is None:
                 return None
-            total += coefficient * (given if exponent == 1 else given**exponent)
+            power = given if exponent == 1 else _power(given, exponent)
+            if power is None:
+                return None
+            total += coefficient * power
         for field, coefficients in self.categorical.items():
             given_category = row.get(field)
             if given_category is not None:

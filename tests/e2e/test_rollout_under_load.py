@@ -1,0 +1,41 @@
+"""Rollouts and rollbacks under a steady load: no request is lost, and each version takes over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .product import Product, until
+from .steady import Steady
+from .versions import Versions
+
+
+def roll(product: Product, folder: Path, name: str, rounds: int, rate: float) -> Steady:
+    """So many rollouts of a new version and rollbacks to the first one, by turns, under a load."""
+    service = Versions(product, name, folder)
+    service.apply(service.predictor("first"))
+    with Steady(service.url, rate) as load:
+        for number in range(rounds):
+            for version in (f"new-{number}", "first"):
+                if version == "first":
+                    product.colonnade("rollout", "undo", name)
+                else:
+                    service.apply(service.predictor(version), wait=False)
+                before = load.answers[version]
+                until(lambda: load.answers[version] > before + 5, f"{version} takes over")
+    assert {f"new-{number}" for number in range(rounds)} <= set(load.answers)
+    return load
+
+
+def test_no_request_is_lost(product: Product, tmp_path: Path) -> None:
+    load = roll(product, tmp_path, "short", rounds=3, rate=200)
+    assert load.failed == {}
+
+
+@pytest.mark.slow
+def test_no_request_is_lost_in_a_minute_of_rollouts(product: Product, tmp_path: Path) -> None:
+    """Twenty rollouts and twenty rollbacks; a machine that is slower takes more than the minute."""
+    load = roll(product, tmp_path, "long", rounds=20, rate=200)
+    assert load.failed == {}
+    assert load.answered > 5_000
