@@ -103,6 +103,13 @@ LOG_FILE_BYTES = 64 * MIB  # per replica; one older file is kept
 ENVIRONMENT_TIMEOUT = 1800.0  # of each of the two steps that make a replica's Python environment
 ENVIRONMENT_TTL = 7 * 86400.0  # an environment that no replica uses is kept for so long
 
+# The machine's budget. What a manifest requests is claimed; what it does not request claims nothing.
+OVERCOMMIT_CPU = 4.0  # times the cores may be claimed in all: cores are shared in time
+OVERCOMMIT_MEMORY = 1.0  # memory is not
+EVICT_AFTER_IDLE = 5.0  # a service that may sleep makes room for another after so many seconds without a request
+MEMORY_LOOK = 1.0  # between looks at the memory of replicas with a limit, where no cgroup watches it
+DATA_LIMIT_SLACK = 512 * MIB  # RLIMIT_DATA is twice a limit on memory and so much, see `platforms/limits.py`
+
 # Autoscaling: Knative's defaults (its ConfigMap config-autoscaler).
 AUTOSCALE_TICK = 2.0
 STABLE_WINDOW = 60.0
@@ -141,12 +148,17 @@ MODEL_DIGEST = "colonnade.dev/model-digest"  # what was fetched must have it, se
 REQUIREMENTS = "colonnade.dev/requirements"  # packages of a Python environment of its own; "none" for none
 DIRECT = "colonnade.dev/direct"  # "true": a port of its own, past the gateway
 STICKY = "colonnade.dev/sticky"  # `header:NAME` or `cookie:NAME`: callers of one value stay with one revision
+SHADOW = "colonnade.dev/shadow"  # `NAME=PERCENT`: a variant, a revision or `latest` gets copies of the requests
+ANALYSIS = "colonnade.dev/analysis"  # how a new revision is stepped up, see `control/analysis.py`
+ROLLOUT_PAUSED = "colonnade.dev/rollout-paused"  # "true": no traffic moves
+ROLLOUT_PROMOTED = "colonnade.dev/rollout-promoted"  # the name of a revision that gets all its traffic at once
 STEP_TIMEOUT = "colonnade.dev/step-timeout"  # of an InferenceGraph: `2s, root/rank=500ms`
 STEP_RETRIES = "colonnade.dev/step-retries"  # likewise: `1, root/rank=2`
 LOG_SAMPLE = "colonnade.dev/log-sample"  # share of requests whose payloads are logged, 0 to 1
 LOG_REDACT = "colonnade.dev/log-redact"  # what is blotted out of logged payloads: JSON paths, /patterns/, headers
 LOG_MAX_BYTES = "colonnade.dev/log-max-bytes"  # LOGGED_BYTES of this service
 LOG_FAILURES = "colonnade.dev/log-failures"  # "true": responses that are no success are logged too
+GPU_SHARE = "colonnade.dev/gpu-share"  # a part of one GPU, such as "0.25"; parts are admitted, not enforced
 ANNOTATION_SLOW_START = "colonnade.dev/slow-start"  # SLOW_START of this service; likewise those that follow
 ANNOTATION_EJECT_AFTER = "colonnade.dev/eject-after-failures"
 ANNOTATION_MAX_EJECTED = "colonnade.dev/max-ejected-percent"

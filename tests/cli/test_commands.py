@@ -63,7 +63,7 @@ def test_check_fails_on_an_unknown_field_and_suggests_the_nearest(tmp_path: Path
     ("change", "why"),
     [
         (("/models/iris", "modelscope://owner/iris"), "modelscope://"),
-        (("sklearn: {storageUri", "tensorflow: {storageUri"), "tensorflow"),
+        (("sklearn: {storageUri", "paddle: {storageUri"), "paddleserver"),
         (("sklearn: {storageUri: /models/iris}", "containers: [{name: a, image: me/mine}]"), "me/mine"),
         (("", ""), None),
     ],

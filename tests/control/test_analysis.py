@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from colonnade.control.analysis import ANNOTATION, Counts, Settings, judge, settings
+from colonnade.control.analysis import Counts, Settings, judge, settings
+from colonnade.defaults import ANALYSIS
 from colonnade.errors import InvalidInput
 from colonnade.observe.latency import BOUNDS, bucket
 
@@ -48,13 +49,13 @@ def test_only_what_came_since_a_step_counts() -> None:
 
 @pytest.mark.parametrize("text", ["auto", "true", "{}"])
 def test_defaults(text: str) -> None:
-    assert settings({ANNOTATION: text}) == Settings()
+    assert settings({ANALYSIS: text}) == Settings()
 
 
 def test_settings_are_read() -> None:
     assert settings({}) is None
-    assert settings({ANNOTATION: "false"}) is None
-    assert settings({ANNOTATION: '{"steps": [1, 50], "interval": 5, "maxLatencyRatio": 2}'}) == Settings(
+    assert settings({ANALYSIS: "false"}) is None
+    assert settings({ANALYSIS: '{"steps": [1, 50], "interval": 5, "maxLatencyRatio": 2}'}) == Settings(
         steps=(1, 50), interval=5, max_latency_ratio=2
     )
 
@@ -73,4 +74,4 @@ def test_settings_are_read() -> None:
 )
 def test_a_bad_setting_is_named(text: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        settings({ANNOTATION: text})
+        settings({ANALYSIS: text})

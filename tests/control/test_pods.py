@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from colonnade.control import template
+from colonnade.control.budget import Budget
 from colonnade.control.events import Events
 from colonnade.control.objects import Ref
 from colonnade.control.pods import Pods
@@ -19,12 +20,14 @@ from colonnade.control.selection import Runtimes
 from colonnade.control.sources import MODEL_MOUNT
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
+from colonnade.platforms.budget import Machine
 from colonnade.platforms.local import LocalPlatform
 
 from .kserve_objects import isvc, revision
 
 KEY = Key("ns", "p")
 REF = Ref("", "pods", *KEY)
+MACHINE = Machine((0, 1), 2000, 1 << 34)
 
 
 class House:
@@ -33,7 +36,10 @@ class House:
     def __init__(self, folder: Path, platform: LocalPlatform, **settings: Any) -> None:
         self.store = Store(folder / "db")
         self.platform = platform
-        self.pods = Pods(self.store, platform, Events(self.store), folder, Ports(), folder / "compiled", **settings)
+        self.budget = Budget(settings.pop("machine", MACHINE), lambda key: None)
+        self.pods = Pods(
+            self.store, platform, Events(self.store), folder, Ports(), folder / "compiled", self.budget, **settings
+        )
 
     def create(self, code: str, **container: Any) -> None:
         container = {"name": "c", "command": ["python", "-c", code], **container}

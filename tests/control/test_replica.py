@@ -48,6 +48,14 @@ def test_expansion_is_that_of_kubernetes(text: str, value: str) -> None:
     assert expand(text, {"A": "1", "B": "2"}) == value
 
 
+def test_the_predictors_address_is_known_or_waited_for() -> None:
+    words = {"args": ["--predictor_host", "$(COLONNADE_PREDICTOR_HOST)"]}
+    with pytest.raises(Misconfigured, match="the predictor's address is not known yet"):
+        spec(words, "ports")
+    found = spec_of(pod(words, "ports"), PLACE._replace(predictor=4711), lambda resource, name: None)
+    assert found.argv == ("run", "--predictor_host", "127.0.0.1:4711")
+
+
 def test_variables_see_those_before_them_and_values_of_secrets_are_not_expanded() -> None:
     env = [
         {"name": "A", "value": "1"},

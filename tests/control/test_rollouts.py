@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from colonnade import defaults
 from colonnade.control import progress
 from colonnade.control.analysis import Counts
 from colonnade.control.progress import Progress
@@ -89,7 +90,7 @@ def test_a_restarted_control_plane_measures_anew() -> None:
 
 
 def test_a_promoted_or_rejected_revision_is_not_gradual() -> None:
-    assert Scene({**ANALYSED, progress.PROMOTED: TWO}).move() is None
+    assert Scene({**ANALYSED, defaults.ROLLOUT_PROMOTED: TWO}).move() is None
     assert Scene(ANALYSED).move(rejected="errors") is None
     assert Scene({progress.DURATION: "nonsense"}).move() is None
 

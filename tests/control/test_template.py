@@ -203,6 +203,11 @@ def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
         ({"containers": [{"name": "c", "image": "me/mine:1"}]}, "InvalidPredictorSpec", "me/mine:1"),
         ({"containers": [{"name": "c", "image": "me/mine:1"}]}, "InvalidPredictorSpec", "Give a `command`"),
         ({"containers": [{"name": "a"}, {"name": "b"}]}, "InvalidPredictorSpec", "not a, b"),
+        (
+            {"sklearn": {"storageUri": "/m"}, "containers": [{"name": "transformer-container"}]},
+            "InvalidPredictorSpec",
+            "put the transformer under spec.transformer",
+        ),
         ({"sklearn": {"storageUri": "/m"}, "workerSpec": {"a": 1}}, "InvalidPredictorSpec", "workerSpec"),
         (
             {"sklearn": {"storageUri": "/m", "readinessProbe": {"grpc": {"port": 1}}}},
@@ -225,13 +230,76 @@ def test_what_cannot_run_is_refused_with_the_reason_and_the_fix(
     assert words in found.message
 
 
+CHAINED = [
+    "--model_name",
+    "iris",
+    "--http_port",
+    "$(PORT)",
+    "--grpc_port",
+    "$(GRPC_PORT)",
+    "--predictor_host",
+    "$(COLONNADE_PREDICTOR_HOST)",
+]
+
+
 @pytest.mark.parametrize("component", ["transformer", "explainer"])
-def test_a_component_is_not_dropped_in_silence(component: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "concurrency", "args"),
+    [
+        ([], None, CHAINED),
+        (["--mine=1"], 0, ["--mine=1", *CHAINED]),
+        ([], 4, [*CHAINED, "--workers", "4"]),
+        (["--workers=2"], 4, ["--workers=2", *CHAINED]),
+        (["--model-name", "other"], None, ["--model-name", "other", *CHAINED[2:]]),
+        (["--http_port=8080", "--grpc_port", "8081"], None,
+         ["--http_port=$(PORT)", "--grpc_port", "$(GRPC_PORT)", *CHAINED[:2], *CHAINED[6:]]),
+        (["--predictor_host=elsewhere:80"], None, ["--predictor_host=elsewhere:80", *CHAINED[:6]]),
+    ],
+)  # fmt: skip
+def test_what_stands_before_a_predictor_is_told_where_it_is(
+    component: str, given: list[str], concurrency: int | None, args: list[str]
+) -> None:
     service = isvc()
-    service["spec"][component] = {"containers": [{"name": "c"}]}
-    found = template.plan(service, "predictor", BUILT_IN)
+    container = {"name": "c", "command": ["python", "main.py"], "args": given}
+    service["spec"][component] = {"containers": [container], "containerConcurrency": concurrency}
+    plan = template.plan(service, component, BUILT_IN)
+    assert isinstance(plan, Plan), plan
+    assert (plan.container["args"], plan.transport) == (args, "ports")
+    assert plan.model == ("other" if "other" in given else "iris")
+    assert isinstance(template.plan(service, "predictor", BUILT_IN), Plan)
+
+
+@pytest.mark.parametrize(
+    ("component", "spec", "annotations", "text"),
+    [
+        ("transformer", {"containers": [{"name": "c", "image": "me/t:1"}]}, {}, "image 'me/t:1' cannot be run"),
+        ("transformer", {"containers": [{"name": "a"}, {"name": "b"}]}, {}, "not a, b"),
+        ("explainer", {"art": {"type": "SquareAttack"}}, {}, "spec.explainer.art is not run on this machine"),
+        (
+            "transformer",
+            {"containers": [{"name": "c", "command": ["x"]}]},
+            {defaults.DIRECT: "true"},
+            "requests would pass spec.transformer by",
+        ),
+    ],
+)
+def test_a_component_that_cannot_run_is_refused(
+    component: str, spec: dict[str, Any], annotations: dict[str, str], text: str
+) -> None:
+    service = isvc(annotations=annotations)
+    service["spec"][component] = spec
+    found = template.plan(service, component, BUILT_IN)
     assert isinstance(found, Refusal)
-    assert f"spec.{component}" in found.message
+    assert text in found.message
+
+
+def test_a_transformer_may_bring_files() -> None:
+    service = isvc()
+    env = [{"name": "STORAGE_URI", "value": "/words"}]
+    service["spec"]["transformer"] = {"containers": [{"name": "c", "command": ["x"], "env": env}]}
+    plan = template.plan(service, "transformer", BUILT_IN)
+    assert isinstance(plan, Plan)
+    assert plan.sources == (Source("/words"),)
 
 
 def test_annotations_become_flags_of_the_server_and_arguments_win() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from kserve import InferenceGRPCClient, InferInput, InferRequest
 
-from .product import Product, service
+from .product import Product, service, signal_tree, until
 
 FLOWER = [5.9, 3.0, 5.1, 1.8]
 TENTHS = [value * 10 for value in FLOWER]  # what the transformers take: they divide by ten
@@ -99,12 +101,22 @@ def explained(product: Product, name: str, body: dict[str, Any]) -> httpx.Respon
     return httpx.post(f"{product.http}/serving/default/{name}/v1/models/{name}:explain", json=body, timeout=30)
 
 
-def conditions(product: Product, name: str) -> dict[str, str]:
-    found = httpx.get(
-        f"{product.endpoints['api']}/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices/{name}",
-        headers={"authorization": f"Bearer {(product.state / 'token').read_text().strip()}"},
-    )
-    return {each["type"]: each["status"] for each in found.json()["status"]["conditions"]}
+def found(product: Product, name: str) -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads(product.colonnade("get", "isvc", name, "-o", "json"))
+    return stored.get("status") or {}
+
+
+def status(product: Product, name: str) -> dict[str, str]:
+    """The conditions of a service."""
+    return {each["type"]: each["status"] for each in found(product, name).get("conditions") or []}
+
+
+def predictor_address(product: Product, name: str) -> str:
+    return str(found(product, name)["components"]["predictor"]["address"]["url"])
+
+
+def words_of(pid: int) -> list[str]:
+    return psutil.Process(pid).cmdline()
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +157,54 @@ async def test_a_transformer_of_kserves_sdk_over_v2(
         reply = await asyncio.wait_for(client.infer(request), 30)
     assert reply.outputs[0].as_numpy().tolist() == [2]
     product.colonnade("delete", "isvc", name)
+
+
+COLONNADE_TRANSFORMER = """
+    import colonnade
+
+    class Tenths(colonnade.Model):
+        def preprocess(self, payload):
+            return {"instances": [[value / 10 for value in row] for row in payload["instances"]]}
+
+    if __name__ == "__main__":
+        colonnade.serve(Tenths)
+"""
+
+
+def test_a_chain_outlives_the_control_plane_and_its_predictor(tmp_path: Path, iris_model: Path) -> None:
+    """The predictor's address stays, so a transformer that was told it need not be told again."""
+    product = Product(tmp_path / "state").start()
+    try:
+        product.apply(chained("ours", iris_model, transformer=container(tmp_path / "t", COLONNADE_TRANSFORMER)))
+        body = {"instances": [TENTHS]}
+        assert product.ask("ours", "v1", body).json() == {"predictions": [2]}
+        states = status(product, "ours")
+        assert states["PredictorReady"] == states["TransformerReady"] == states["Ready"] == "True"
+        address = predictor_address(product, "ours")
+        product.kill_control_plane()
+        assert product.ask("ours", "v1", body).json() == {"predictions": [2]}
+        product.start()
+        until(lambda: status(product, "ours").get("Ready") == "True", "Ready after the restart")
+        assert predictor_address(product, "ours") == address
+        (predictor,) = [pid for pid in product.replica_pids() if "--runtime" in words_of(pid)]
+        signal_tree(predictor)
+        until(lambda: product.ask("ours", "v1", body).status_code == 200, "answers once the predictor is back")
+    finally:
+        product.stop()
+
+
+def test_a_service_is_ready_only_with_all_its_components(product: Product, iris_model: Path, tmp_path: Path) -> None:
+    broken = container(tmp_path, "    raise SystemExit(7)")
+    product.apply(chained("half", iris_model, transformer=broken), wait=False)
+    until(lambda: status(product, "half").get("TransformerReady") == "False", "the transformer's failure is said")
+    until(lambda: status(product, "half").get("PredictorReady") == "True", "the predictor is ready")
+    assert status(product, "half")["Ready"] == "False"
+    assert product.ask("half", "v1", {"instances": [TENTHS]}).status_code == 503
+    product.colonnade("delete", "isvc", "half")
+
+
+def test_explain_without_an_explainer_is_refused_as_kserve_does(product: Product, iris_model: Path) -> None:
+    product.apply(service("plain", {"sklearn": {"storageUri": str(iris_model)}}))
+    answer = explained(product, "plain", {"instances": [FLOWER]})
+    assert (answer.status_code, answer.json()) == (501, {"error": "Could not find explainer_host."})
+    product.colonnade("delete", "isvc", "plain")

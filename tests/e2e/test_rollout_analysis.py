@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from .product import Product, until
@@ -39,10 +40,12 @@ def test_a_revision_that_fails_a_fifth_is_rolled_back(product: Product, tmp_path
         assert load.failed.total() - failed <= 4  # those that were on their way
     assert load.failed.total() < load.answered / 10
     (told,) = service.events("RolloutRolledBack")
-    assert "bad-predictor-00002 was rolled back at 20 %: too many errors: errors 2" in told or "errors 1" in told
+    numbers = r"errors (\d+\.\d+)% of \d+ against 0\.00% of \d+, p50 .* ms against .* ms"
+    found = re.search(f"bad-predictor-00002 was rolled back at 20 %: too many errors: {numbers}", told)
+    assert found is not None and float(found[1]) > 1
     assert "keeps serving" in service.condition()["message"]
     assert "rolled back" in product.colonnade("rollout", "history", "bad")
-    until(lambda: len(product.replica_pids()) == 2, "its replica is gone")  # one here, one of the test before
+    until(lambda: all("00001" in pod for pod in service.pods), "its replica is gone")
 
     service.apply(service.predictor("three"), {})  # another one is welcome
     assert service.ask(20) == {"three": 20}

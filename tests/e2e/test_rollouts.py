@@ -23,8 +23,6 @@ def test_a_canary_is_split_pinned_rolled_back_and_promoted(product: Product, tmp
     assert service.ask(1000) == {"one": 900, "two": 100}
     shown = product.colonnade("rollout", "status", "canary")
     assert re.search(r"canary-predictor-00002\s+10\s", shown)
-    row = product.colonnade("get", "isvc", "canary").splitlines()[1].split()
-    assert row[3:6] == ["90", "10", "canary-predictor-00001"] or "canary-predictor-00002" in row
 
     service.apply(service.predictor("two", canaryTrafficPercent=0))  # rolled back, and kept at hand
     assert service.ask(50) == {"one": 50}
@@ -101,7 +99,8 @@ def test_a_caller_stays_with_its_revision(product: Product, tmp_path: Path, stic
     service.apply(service.predictor("two", canaryTrafficPercent=50), notes)
     seen = set()
     for caller in range(20):
-        with httpx.Client(timeout=30, headers={"caller": f"c{caller}"} if sticky == "header" else {}) as client:
+        marks = {"caller": f"c{caller}"} if sticky == "header" else {}
+        with httpx.Client(timeout=30, headers=marks) as client:  # which keeps cookies
             answers = {client.post(service.url, json={"instances": [0]}).json()["predictions"][0] for _ in range(5)}
         assert len(answers) == 1
         seen |= answers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -31,6 +33,7 @@ class Version(colonnade.Model):
 """
 
 Manifest = dict[str, Any]
+OBJECTS = "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices"
 
 
 class Versions:
@@ -42,6 +45,9 @@ class Versions:
         self.name = name
         self.folder = folder
         (folder / "model.py").write_text(MODEL)
+        token = (product.state / "token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        self.api = httpx.Client(base_url=product.endpoints["api"], headers=headers, timeout=30)
 
     def predictor(self, version: str, **options: Any) -> dict[str, Any]:
         """A predictor of that version; `env__NAME` sets a variable, all else is a field of it."""
@@ -63,13 +69,28 @@ class Versions:
     def apply(
         self, predictor: dict[str, Any], annotations: Mapping[str, str] | None = None, wait: bool = True, **spec: Any
     ) -> None:
-        """Apply it; with `wait` until it is Ready as asked for."""
-        self.product.apply(self.manifest(predictor, annotations, **spec), wait=wait)
+        """Apply it, as `colonnade apply` does; with `wait` until it is Ready as asked for."""
+        manifest = self.manifest(predictor, annotations, **spec)
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        path = f"{OBJECTS}/{self.name}?fieldManager=colonnade"
+        answer = self.api.patch(path, content=json.dumps(manifest), headers=headers)
+        assert answer.is_success, answer.text
+        if wait:
+            until(self.ready, f"{self.name} is Ready as asked for")
 
     @property
     def object(self) -> Manifest:
-        found: Manifest = json.loads(self.product.colonnade("get", "isvc", self.name, "-o", "json"))
+        answer = self.api.get(f"{OBJECTS}/{self.name}")
+        answer.raise_for_status()
+        found: Manifest = answer.json()
         return found
+
+    def ready(self) -> bool:
+        """Whether it is Ready as its present manifest wants it."""
+        found = self.object
+        status = found.get("status") or {}
+        current = status.get("observedGeneration") == found["metadata"]["generation"]
+        return current and _condition(found, "Ready").get("status") == "True"
 
     @property
     def component(self) -> dict[str, Any]:
@@ -86,14 +107,25 @@ class Versions:
         }
 
     def condition(self, kind: str = "Ready") -> dict[str, Any]:
-        conditions = (self.object.get("status") or {}).get("conditions") or []
-        return next((each for each in conditions if each["type"] == kind), {})
+        return _condition(self.object, kind)
+
+    def model_state(self) -> str:
+        """What becomes of the model of its latest revision."""
+        status = self.object.get("status") or {}
+        state: str = ((status.get("modelStatus") or {}).get("states") or {}).get("targetModelState", "")
+        return state
 
     def events(self, reason: str) -> list[str]:
-        """Messages of its events of one kind."""
-        found = json.loads(self.product.colonnade("get", "events", "-o", "json"))["items"]
+        """Messages of its events of one kind, the oldest first."""
+        found = self.api.get("/api/v1/namespaces/default/events").json()["items"]
         mine = (each for each in found if each["involvedObject"]["name"] == self.name)
         return [each["message"] for each in mine if each["reason"] == reason]
+
+    @property
+    def pods(self) -> list[str]:
+        """The names of its pods."""
+        found = self.api.get("/api/v1/namespaces/default/pods").json()["items"]
+        return [each["metadata"]["name"] for each in found if each["metadata"]["name"].startswith(f"{self.name}-")]
 
     @property
     def url(self) -> str:
@@ -102,14 +134,22 @@ class Versions:
     def ask(self, count: int, headers: Mapping[str, str] | None = None, path: str | None = None) -> Counter[str]:
         """What so many requests were answered, each of which must be."""
         answers: Counter[str] = Counter()
-        url = self.url if path is None else f"{self.product.http}{path}"
-        with httpx.Client(timeout=30, headers=dict(headers or {})) as client:
-            for _ in range(count):
-                response = client.post(url, json={"instances": [0]})
-                response.raise_for_status()
-                answers[response.json()["predictions"][0]] += 1
+        url = urlsplit(self.url)
+        connection = http.client.HTTPConnection(url.netloc, timeout=30)
+        for _ in range(count):
+            connection.request("POST", path or url.path, '{"instances": [0]}', dict(headers or {}))
+            answer = connection.getresponse()
+            text = answer.read()
+            assert answer.status == 200, text
+            answers[json.loads(text)["predictions"][0]] += 1
+        connection.close()
         return answers
 
     def settled(self, shares: dict[str, int]) -> None:
-        """Wait for these shares, and for a gateway that knows of them."""
-        until(lambda: self.shares == shares and self.condition().get("status") == "True", f"shares are {shares}")
+        """Wait until it is Ready with these shares."""
+        until(lambda: self.shares == shares and self.ready(), f"shares are {shares}")
+
+
+def _condition(isvc: Manifest, kind: str) -> dict[str, Any]:
+    conditions = (isvc.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == kind), {})

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +142,19 @@ Serve = Callable[[App], Awaitable[str]]
 @pytest.fixture(params=["", MUX], ids=["http", "mux"])
 async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
     """Starts upstreams on Unix sockets; gives their addresses. Who uses it is run with HTTP/1.1 and with frames."""
+    async with serving(request.param) as starter:
+        yield starter
+
+
+@asynccontextmanager
+async def serving(suffix: str) -> AsyncIterator[Serve]:
+    """Starts upstreams on Unix sockets with this at the end of their addresses."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         counter = iter(range(1000))
 
         async def starter(app: App) -> str:
-            path = f"{folder}/{next(counter)}{request.param}"
+            path = f"{folder}/{next(counter)}{suffix}"
             server = HttpServer(app, dialects=[(mux.PREFACE, mux.MuxConnection)])
             await server.listen_unix(path)
             stack.push_async_callback(server.drain, 0.1)

@@ -71,7 +71,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"model": SKLEARN | {"args": ["--nthread=2"]}}, "model.args[0]", "runs", ""),
     ({"model": SKLEARN | {"args": ["--workers", "2", "--nthread", "2"]}}, "model.args[1]", "emulated", "has no effect here: one process"),
     ({"model": SKLEARN | {"args": ["--workers", "2", "--nthread", "2"]}}, "model.args[3]", "runs", ""),
-    ({"sklearn": {"storageUri": "/m", "args": ["--predictor_host=x"]}}, "sklearn.args[0]", "cluster-only", "does not start with it"),
+    ({"sklearn": {"storageUri": "/m", "args": ["--model_id=x"]}}, "sklearn.args[0]", "cluster-only", "does not start with it"),
     ({"model": SKLEARN | {"args": ["--http_port", "1"]}}, "model.args[1]", "emulated", "address"),
     ({"model": SKLEARN | {"args": ["--enable_predictor_health_check", "x"]}}, "model.args[1]", "unknown", "no flag"),
     ({"model": SKLEARN | {"args": ["--model_nam=x"]}}, "model.args[0]", "unknown", "did you mean --model-name?"),
@@ -109,7 +109,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"containers": [{"image": "me/mine:1"}]}, "containers[0].image", "cluster-only", "container engine"),
     ({"containers": [{"name": "a"}, {"name": "kserve-container"}]}, "containers[0].name", "cluster-only", "refused"),
     ({"containers": [{"name": "a"}, {"name": "kserve-container"}]}, "containers[1].name", "runs", ""),
-    ({"model": SKLEARN, "containers": [{"name": "transformer-container"}]}, "containers[0].name", "cluster-only", "only the model"),
+    ({"model": SKLEARN, "containers": [{"name": "transformer-container"}]}, "containers[0].name", "cluster-only", "spec.transformer"),
     ({"containers": [{"readinessProbe": {"httpGet": {"path": "/", "port": "http"}}}]}, "containers[0].readinessProbe.httpGet.path", "runs", ""),
     ({"containers": [{"readinessProbe": {"httpGet": {"path": "/", "port": "http"}}}]}, "containers[0].readinessProbe.httpGet.port", "emulated", "own address"),
     ({"modle": {}}, "modle", "unknown", "did you mean model?"),
@@ -127,11 +127,21 @@ def test_verdicts_of_a_predictor(given: dict[str, Any], path: str, verdict: str,
 
 
 def test_what_is_not_run_stays_not_run_below_and_typos_are_still_found(iris: dict[str, Any]) -> None:
-    iris["spec"]["transformer"] = {"containers": [{"name": "kserve-container", "comand": ["x"], "args": ["y"]}]}
+    iris["spec"]["predictor"]["workerSpec"] = {"containers": [{"name": "worker", "comand": ["x"], "args": ["y"]}]}
     found = verdicts(iris)
-    assert found["spec.transformer.containers[0].args[0]"].verdict == "cluster-only"
-    assert "transformers are not run by this version" in found["spec.transformer.containers[0].args[0]"].note
-    assert found["spec.transformer.containers[0].comand"].verdict == "unknown"
+    assert found["spec.predictor.workerSpec.containers[0].args[0]"].verdict == "cluster-only"
+    assert "not run by this version" in found["spec.predictor.workerSpec.containers[0].args[0]"].note
+    assert found["spec.predictor.workerSpec.containers[0].comand"].verdict == "unknown"
+
+
+def test_a_transformer_runs_and_an_explainer_of_an_image_does_not(iris: dict[str, Any]) -> None:
+    iris["spec"]["transformer"] = {"containers": [{"name": "c", "command": ["x"], "args": ["--mine"]}]}
+    iris["spec"]["explainer"] = {"art": {"type": "SquareAttack"}}
+    found = verdicts(iris)
+    assert found["spec.transformer.containers[0].args[0]"].verdict == "runs"
+    assert found["spec.explainer.art.type"].verdict == "cluster-only"
+    del iris["spec"]["transformer"]["containers"][0]["command"]
+    assert verdicts(iris)["spec.transformer.containers[0].args[0]"].verdict == "cluster-only"
 
 
 @pytest.mark.parametrize(

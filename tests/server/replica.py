@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 DEADLINE = 60.0
+HEAVY_DEADLINE = 300.0  # with the libraries of another environment, whose import alone takes long on a busy machine
 KSERVE = Path(__file__).resolve().parents[3] / "shared" / "kserve"
 
 _pace = threading.Event()  # never set
@@ -46,6 +47,7 @@ class Replica:
         python: Path = Path(sys.executable),
     ) -> None:
         self.folder = folder
+        self.deadline = DEADLINE if python == Path(sys.executable) else HEAVY_DEADLINE
         self.socket = str(folder / "http")
         self.grpc = f"unix:{folder / 'grpc'}"
         self.stderr = folder / "stderr"
@@ -82,7 +84,7 @@ class Replica:
 
     def listening(self) -> Replica:
         """Waits until the sockets are open."""
-        until(lambda: self.logged("listening") or self.process.poll() is not None, "listening")
+        until(lambda: self.logged("listening") or self.process.poll() is not None, "listening", self.deadline)
         return self
 
     def ready(self) -> Replica:
@@ -93,7 +95,7 @@ class Replica:
             assert self.process.poll() is None, self.stderr.read_text()
             return self.http.get("/v2/health/ready").status_code == 200
 
-        until(asked, "ready")
+        until(asked, "ready", self.deadline)
         return self
 
     def metric(self, sample: str) -> float:
@@ -109,7 +111,7 @@ class Replica:
 
     def wait(self) -> int:
         """Waits for the end and returns the exit code."""
-        return self.process.wait(DEADLINE)
+        return self.process.wait(self.deadline)
 
     def close(self) -> None:
         """Ends it, however it is."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from colonnade import defaults
 from colonnade.cli import apply, output
 from colonnade.cli.api import Api, Object, kind_path
 from colonnade.cli.exits import NOT_READY, CommandFailed, Outdated
@@ -123,8 +124,8 @@ def promote(target: Target, name: str, variant: str | None, namespace: str, comp
         if variant is not None:
             return {**isvc, "spec": _promoted(spec, variant)}
         spec[component] = {key: value for key, value in spec[component].items() if key != "canaryTrafficPercent"}
-        annotations = {**(isvc["metadata"].get("annotations") or {}), progress.PROMOTED: latest or ""}
-        annotations.pop(progress.PAUSED, None)
+        annotations = {**(isvc["metadata"].get("annotations") or {}), defaults.ROLLOUT_PROMOTED: latest or ""}
+        annotations.pop(defaults.ROLLOUT_PAUSED, None)
         return {**isvc, "metadata": {**isvc["metadata"], "annotations": annotations}, "spec": spec}
 
     _replace(api, namespace, name, changed)
@@ -137,7 +138,7 @@ def promote(target: Target, name: str, variant: str | None, namespace: str, comp
 @pass_target
 def pause(target: Target, name: str, namespace: str) -> None:
     """Move no traffic to newer revisions until `colonnade rollout resume`; they start, and wait."""
-    _annotate(target, namespace, name, {progress.PAUSED: "true"})
+    _annotate(target, namespace, name, {defaults.ROLLOUT_PAUSED: "true"})
     click.echo(f"{output.name(service_kind(), name)} paused")
 
 
@@ -147,7 +148,7 @@ def pause(target: Target, name: str, namespace: str) -> None:
 @pass_target
 def resume(target: Target, name: str, namespace: str) -> None:
     """Let the traffic move again."""
-    _annotate(target, namespace, name, {progress.PAUSED: None})
+    _annotate(target, namespace, name, {defaults.ROLLOUT_PAUSED: None})
     click.echo(f"{output.name(service_kind(), name)} resumed")
 
 

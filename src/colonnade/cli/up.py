@@ -13,14 +13,17 @@ from colonnade.cli.exits import CommandFailed
 from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.quantities import QuantityType
 from colonnade.cli.state import Target, pass_target
+from colonnade.control.budget import Offer
 from colonnade.control.layout import Endpoints
 from colonnade.control.plane import Settings, run
+from colonnade.control.pooling import AUTO, Pooling, pooling
 from colonnade.errors import Error
 from colonnade.observe import logs
 from colonnade.storage.mirror import Mirror, mirror_of
 from colonnade.storage.volumes import named_volumes
 
 port = click.IntRange(0, 65535)
+_MOST_OVERCOMMIT = 1000.0
 
 
 @click.command("up", short_help="run the platform in the foreground")
@@ -89,6 +92,29 @@ port = click.IntRange(0, 65535)
     multiple=True,
     help="Models under this URI or path may run code, as if each service had consented.",
 )
+@click.option(
+    "--pool",
+    metavar="auto|off|RUNTIMES",
+    default=AUTO,
+    show_default=True,
+    help="Keep processes with the imports of runtimes, which fork replicas: for services that scale to zero (auto), "
+    "for none, or for all replicas of some runtimes, such as sklearn,onnx.",
+)
+@click.option(
+    "--cpu",
+    type=QuantityType(1000),
+    help="Cores that replicas may claim, such as 4 or 3500m; the default is what the machine has.",
+)
+@click.option("--memory", type=QuantityType(), help="Memory that replicas may claim, such as 16Gi; likewise.")
+@click.option("--gpus", type=click.IntRange(min=0), help="GPUs that replicas may claim; likewise, by nvidia-smi.")
+@click.option(
+    "--overcommit",
+    "overcommits",
+    multiple=True,
+    metavar="cpu|memory=FACTOR",
+    help=f"How many times it all may be claimed; cpu={defaults.OVERCOMMIT_CPU:g} and "
+    f"memory={defaults.OVERCOMMIT_MEMORY:g} by default. One replica never gets more than there is.",
+)
 @click.option("--domain", default=defaults.DOMAIN, show_default=True, help="Last part of the services' host names.")
 @click.option("--require-token", is_flag=True, help="Requests need the token on loopback, too.")
 @click.option("-f", "--filename", "sources", multiple=True, help="Apply these manifests at start: file, folder or -.")
@@ -117,6 +143,11 @@ def command(
     mirrors: tuple[str, ...],
     trusted: tuple[str, ...],
     claims: tuple[str, ...],
+    cpu: int | None,
+    memory: int | None,
+    gpus: int | None,
+    overcommits: tuple[str, ...],
+    pool: str,
     domain: str,
     require_token: bool,
     sources: tuple[str, ...],
@@ -148,13 +179,38 @@ def command(
         mirror=_mirror(mirrors),
         trusted=trusted,
         volumes=_volumes(claims),
+        offer=Offer(cpu, memory, gpus, _factors(overcommits)),
+        pooling=_pooling(pool),
     )
     start(settings, log_level, _say_ready)
+
+
+def _factors(words: tuple[str, ...]) -> dict[str, float]:
+    """`cpu=4` as what it stands for."""
+    factors = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            factor = float(text)
+        except ValueError:
+            factor = 0.0
+        if name not in ("cpu", "memory") or not 1.0 <= factor <= _MOST_OVERCOMMIT:
+            wanted = f"write cpu=FACTOR or memory=FACTOR, with a number from 1 to {_MOST_OVERCOMMIT:g}"
+            raise click.UsageError(f"--overcommit {word!r} cannot be read; {wanted}.")
+        factors[name] = factor
+    return factors
 
 
 def _volumes(words: tuple[str, ...]) -> dict[str, dict[str, Path]]:
     try:
         return named_volumes(words)
+    except Error as error:
+        raise CommandFailed(error.message) from None
+
+
+def _pooling(text: str) -> Pooling:
+    try:
+        return pooling(text)
     except Error as error:
         raise CommandFailed(error.message) from None
 

@@ -21,10 +21,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
+from colonnade import defaults
 from colonnade.errors import InvalidInput
 from colonnade.observe.latency import quantile
 
-ANNOTATION = "colonnade.dev/analysis"
 UNLIKELY = 0.001  # chance makes a difference with this probability: less, and it is taken for real
 MANY = 9  # errors of a new revision that are taken for real where there is nothing to compare with
 SLACK = 0.005  # seconds: a latency that is worse by less is not worse
@@ -59,7 +59,7 @@ def settings(annotations: Mapping[str, str]) -> Settings | None:
     Raises:
         InvalidInput: the annotation cannot be read; names the field.
     """
-    text = annotations.get(ANNOTATION)
+    text = annotations.get(defaults.ANALYSIS)
     if text is None or text == "false":
         return None
     if text in ("auto", "true"):
@@ -68,10 +68,10 @@ def settings(annotations: Mapping[str, str]) -> Settings | None:
         found = msgspec.json.decode(text, type=Settings)
     except msgspec.MsgspecError as error:
         raise InvalidInput(
-            f"annotation {ANNOTATION} must be `auto` or JSON with fields of the analysis, not {text!r}: {error}"
+            f"annotation {defaults.ANALYSIS} must be `auto` or JSON with fields of the analysis, not {text!r}: {error}"
         ) from None
     if list(found.steps) != sorted(set(found.steps)):
-        raise InvalidInput(f"annotation {ANNOTATION}: steps must rise, not {list(found.steps)}")
+        raise InvalidInput(f"annotation {defaults.ANALYSIS}: steps must rise, not {list(found.steps)}")
     return found
 
 

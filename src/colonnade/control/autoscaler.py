@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -78,6 +78,7 @@ class _Scaled:
     state: State
     asked: float
     window: Window
+    used: float
     held: dict[int, tuple[float, int]] = field(default_factory=dict)
     last: Decision | None = None
 
@@ -130,7 +131,7 @@ class Autoscaler:
         found = self._scaled.get(key)
         if found is None:
             begun = decision.begin(of, len(self._pods(key)), now, known=revision.proven)
-            found = self._scaled[key] = _Scaled(of, begun, now, Window(now))
+            found = self._scaled[key] = _Scaled(of, begun, now, Window(now), now)
         found.asked = now
         if found.settings != of:
             found.settings = of
@@ -153,6 +154,8 @@ class Autoscaler:
             return  # of a revision that is gone, or not begun: what goes on is told again in a second
         found.window.add(now, told.seconds, told.concurrency, told.requests)
         found.held[worker] = now, told.held
+        if told.concurrency or told.requests or told.held:
+            found.used = now
         if told.held and not found.state.wanted:
             self._decide(key, found, now)
 
@@ -161,6 +164,26 @@ class Autoscaler:
         found = self._scaled.get(key)
         if found is not None and (not found.state.wanted or not isinstance(found.settings.rule, MeasuredRule)):
             self._decide(key, found, self._clock())
+
+    def idle(self) -> Iterator[tuple[ScaleKey, float]]:
+        """The revisions that may go to zero and that no request uses, each with the seconds since one did.
+
+        None, unless all of the gateway is heard: what it does not tell of is not known to be unused.
+        """
+        now = self._clock()
+        if not self._heard or any(now - at >= SILENCE for at in self._heard.values()):
+            return
+        for key, found in self._scaled.items():
+            able = found.state.wanted and found.state.reached and not found.settings.least
+            if able and not found.waiting(now) and now - found.used >= defaults.EVICT_AFTER_IDLE:
+                yield key, now - found.used
+
+    def rest(self, key: ScaleKey) -> None:
+        """Scale a revision to zero now, until a request waits for it."""
+        found, now = self._scaled[key], self._clock()
+        found.state = decision.begin(found.settings, 0, now, known=True)
+        found.window = Window(now)
+        self._changed(Key(key.namespace, key.service))
 
     def last(self, key: ScaleKey) -> Decision | None:
         """The last decision on a revision, with its reason and numbers."""

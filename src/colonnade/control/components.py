@@ -25,6 +25,7 @@ _TEMPLATE_ANNOTATIONS = (
     defaults.TRUST_CODE,
     defaults.MODEL_DIGEST,
     defaults.DIRECT,
+    defaults.GPU_SHARE,
     *flags.ANNOTATIONS,
 )
 

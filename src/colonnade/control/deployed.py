@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 from colonnade.control import revisions
 from colonnade.control.components import Component
-from colonnade.control.podstatus import CRASH_LOOP, container_status, is_ready
+from colonnade.control.podstatus import (
+    CRASH_LOOP,
+    UNSCHEDULABLE,
+    container_status,
+    is_ready,
+    never_fits,
+    unscheduled,
+)
 from colonnade.control.progress import Progress
 from colonnade.control.revisions import Revision
 from colonnade.control.rollout import NOWHERE, Split
@@ -103,9 +110,8 @@ class Deployed:
         return sum(is_ready(pod) for pod in self.of(revision))
 
     def asleep(self, revision: str) -> bool:
-        """Whether a revision that was ready has no replica because it needs none now."""
-        proven = self.latest is not None and (self.latest.name != revision or self.latest.proven)
-        return proven and revision in self.counts and not self.counts[revision]
+        """Whether a revision has no replica because it needs none now."""
+        return revision in self.counts and not self.counts[revision]
 
     @property
     def up(self) -> bool:
@@ -154,6 +160,9 @@ class Deployed:
         if self.fetching:
             text = f"Revision {wanted} waits for its model to be fetched. {self.download}"
             return Verdict(WAITS, "ModelFetching", text.rstrip())
+        waits = next(filter(None, map(unscheduled, self.of(wanted))), "")
+        if waits:
+            return Verdict(WAITS, UNSCHEDULABLE, f"Revision {wanted} waits for room: {waits}{keeps}")
         return Verdict(WAITS, "RevisionMissing", f"Revision {wanted}: {ready} of {count} replicas are ready.")
 
 
@@ -162,6 +171,8 @@ def crash(pods: Sequence[dict[str, Any]], revision: str) -> Failure | None:
     for pod in pods:
         if is_ready(pod):
             continue
+        if never_fits(pod):
+            return Failure("RuntimeUnhealthy", unscheduled(pod), pod["metadata"]["name"], revision)
         container = container_status(pod)
         waiting = (container.get("state") or {}).get("waiting") or {}
         ended = (container.get("lastState") or {}).get("terminated") or {}

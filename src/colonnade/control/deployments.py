@@ -166,7 +166,7 @@ class Deployments:
             if revisions.component_of(found) == component.name and revisions.owned(found, isvc)
         )
         annotations = isvc["metadata"].get("annotations") or {}
-        promoted = annotations.get(progress.PROMOTED)  # by hand: whatever an analysis said
+        promoted = annotations.get(defaults.ROLLOUT_PROMOTED)  # by hand: whatever an analysis said
         return {one.name: replace(one, rejected="") if one.name == promoted else one for one in known}
 
     # What shall be.
@@ -228,7 +228,7 @@ class Deployments:
             if alive[name] and name in now:
                 return True
             count = self._count(isvc, history[name], component, ways)
-            return alive[name] >= count if count else history[name].proven
+            return alive[name] >= count  # none are needed of what sleeps, or may begin asleep
 
         given = component.spec.get("canaryTrafficPercent")
         percent = 100 if given is None else int(given)

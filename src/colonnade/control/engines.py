@@ -60,7 +60,7 @@ def of(container: Mapping[str, Any], model_format: str | None, programs: Collect
     adapter = _adapter(image, model_format)
     if adapter:
         return Adapter(adapter, image.flags)
-    words = command or image.start
+    words = command or image.start or (image.program,)
     if image.program and (brought or image.program in programs):
         starts = bool(args) and posixpath.basename(args[0]) == image.program
         return Program(args if starts and not command else (*words, *args))

@@ -7,6 +7,7 @@ services cost more than the few that work, so they are kept here by service, tol
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from colonnade.control import revisions
@@ -23,6 +24,8 @@ class Index:
 
     def __init__(self, store: Store) -> None:
         self._objects: dict[Key, dict[Ref, dict[str, Any]]] = {}
+        self._stamps: dict[Key, int] = {}
+        self._changes = count()
         self._close: Callable[[], None] = store.subscribe(self._changed)
         for group, resource in _KINDS:
             for found in store.list(group, resource)[0]:
@@ -39,6 +42,10 @@ class Index:
     def service(self, service: Key) -> dict[str, Any] | None:
         """The InferenceService itself, or None if it is gone."""
         return next(iter(self._of(service, SERVICES)), None)
+
+    def stamp(self, service: Key) -> int:
+        """Another number after each change of a service, or of what belongs to it."""
+        return self._stamps.get(service, -1)
 
     def pods(self, service: Key) -> list[dict[str, Any]]:
         """The pods of a service, by name."""
@@ -62,11 +69,15 @@ class Index:
         service = _service(ref, change.object)
         mine = self._objects.get(service, {})
         mine.pop(ref, None)
+        self._stamps[service] = next(self._changes)
         if not mine:
             self._objects.pop(service, None)
+            del self._stamps[service]
 
     def _keep(self, ref: Ref, found: dict[str, Any]) -> None:
-        self._objects.setdefault(_service(ref, found), {})[ref] = found
+        service = _service(ref, found)
+        self._objects.setdefault(service, {})[ref] = found
+        self._stamps[service] = next(self._changes)
 
 
 def _service(ref: Ref, found: dict[str, Any]) -> Key:

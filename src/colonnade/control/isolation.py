@@ -22,6 +22,7 @@ from colonnade.runtimes.environments import Recipe
 FILE = "requirements.txt"
 NONE = "none"  # the annotation's value of a service that shall run without
 _MAX_FILE = 64 << 10
+_CONTINUED = re.compile(r"\s*\\\n\s*")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,-]+\])?((===?|~=|[<>!]=|[<>])[^\s;@]+)?")
 
@@ -91,7 +92,7 @@ SHARED = Isolation(refused=True)
 
 def _lines(text: str) -> tuple[str, ...]:
     """Requirements without comments, empty lines and line breaks; several on a line where none has spaces in it."""
-    kept = (_COMMENT.sub("", line).strip() for line in text.replace("\\\n", " ").splitlines())
+    kept = (_COMMENT.sub("", line).strip() for line in _CONTINUED.sub(" ", text).splitlines())
     return tuple(each for line in kept if line for each in _split(line))
 
 

@@ -8,8 +8,10 @@ order that loses no request: no more writes, the gateway drains, the replicas st
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -25,10 +27,12 @@ from colonnade.control.api.app import api
 from colonnade.control.applying import apply_all
 from colonnade.control.artefacts import Artefacts
 from colonnade.control.autoscaler import Autoscaler
+from colonnade.control.budget import Budget, Offer
 from colonnade.control.controller import Controller
 from colonnade.control.deployments import Deployments
 from colonnade.control.environments import EnvironmentBuilder
 from colonnade.control.events import Events
+from colonnade.control.eviction import Eviction
 from colonnade.control.fetching import Fetcher
 from colonnade.control.gateway_process import RUNS, GatewayProcess
 from colonnade.control.gateway_worker import Certificate, Listen
@@ -41,6 +45,7 @@ from colonnade.control.measuring import Measuring
 from colonnade.control.metric_servers import MetricServers
 from colonnade.control.objects import Ref
 from colonnade.control.pods import Pods
+from colonnade.control.pooling import Pooling
 from colonnade.control.ports import Ports
 from colonnade.control.readings import Readings
 from colonnade.control.rollouts import Rollouts
@@ -52,6 +57,7 @@ from colonnade.control.store import Change, Store
 from colonnade.control.traffic import Traffic
 from colonnade.control.workqueue import Key
 from colonnade.net import HttpServer, Limits
+from colonnade.platforms.limits import Limiter, delegated
 from colonnade.platforms.local import LocalPlatform
 from colonnade.resources.localmodels import LOCAL_MODEL_RESOURCES
 from colonnade.runtimes.environments import Environments
@@ -87,6 +93,8 @@ class Settings:
         mirror: folders that stand in for remote places.
         trusted: prefixes of URIs whose models may run code.
         volumes: folders for the claims of `pvc://`, by namespace and name.
+        pooling: which replicas are forked by processes that have made their imports.
+        offer: what of the machine replicas may have.
     """
 
     state_dir: Path
@@ -106,6 +114,8 @@ class Settings:
     mirror: Mirror = field(default_factory=Mirror)
     trusted: tuple[str, ...] = ()
     volumes: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    pooling: Pooling = Pooling()  # noqa: RUF009  a value
+    offer: Offer = field(default_factory=Offer)
 
     def certificate(self) -> Certificate | None:
         """What the gateway shows over TLS.
@@ -134,7 +144,9 @@ async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None
         layout.endpoints.unlink(missing_ok=True)
         store = Store(layout.database)
         try:
-            async with LocalPlatform(layout.root, spared=RUNS) as platform:
+            seeds = 0 if settings.pooling.off else defaults.POOL_SEEDS
+            limiter = Limiter(delegated(f"colonnade-{hashlib.sha256(str(layout.root).encode()).hexdigest()[:8]}"))
+            async with LocalPlatform(layout.root, spared=RUNS, limiter=limiter, seeds=seeds) as platform:
                 plane = _Plane(settings, layout, store, platform, certificate)
                 await plane.run(ready)
         finally:
@@ -215,7 +227,18 @@ class _Plane:
             self._routes_changed,
             self._graphs,
         )
-        self._pods = Pods(store, platform, self._events, layout.run, self._ports, layout.compiled)
+        self._budget = Budget(settings.offer.machine(os.environ), lambda key: self._pod_controller.look(key))
+        self._eviction = Eviction(self._budget, store, self._index, self._autoscaler, self._events)
+        self._pods = Pods(
+            store,
+            platform,
+            self._events,
+            layout.run,
+            self._ports,
+            layout.compiled,
+            self._budget,
+            pooling=settings.pooling,
+        )
         self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
 
     async def run(self, ready: Callable[[Endpoints], None]) -> None:
@@ -241,6 +264,7 @@ class _Plane:
         layout, settings = self._layout, self._settings
         token = tokens.load_or_create(layout.token)
         await self._platform.adopt()
+        self._budget.adopt(self._platform.list())
         await self._gateway.open()
         place = Place(
             settings.domain,
@@ -291,6 +315,7 @@ class _Plane:
                 group.create_task(self._artefacts.run()),
                 group.create_task(self._prune()),
                 group.create_task(self._autoscaler.run()),
+                group.create_task(self._eviction.run()),
             ]
             self._up = True
             if not self._stop.is_set():  # told to stop while it started: nobody shall come any more

@@ -14,14 +14,18 @@ from typing import Any
 import msgspec
 
 from colonnade import defaults, errors
-from colonnade.control import components, podstatus, replica, revisions
+from colonnade.control import claims, components, podstatus, replica, revisions, routing
+from colonnade.control.budget import Budget
 from colonnade.control.events import Events
+from colonnade.control.index import SERVICES
 from colonnade.control.objects import Ref
-from colonnade.control.podstatus import CRASH_LOOP, Waiting
+from colonnade.control.podstatus import CRASH_LOOP, Unschedulable, Waiting
+from colonnade.control.pooling import Pooling
 from colonnade.control.ports import DIRECT, Port, Ports
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key, backoff
-from colonnade.platforms.base import Platform, ReplicaState
+from colonnade.platforms.base import Platform, ReplicaSpec, ReplicaState, Seed
+from colonnade.platforms.budget import Held
 from colonnade.platforms.ports import free_port
 from colonnade.platforms.records import TERMINATION
 
@@ -55,20 +59,25 @@ class Pods:
         run: Path,
         ports: Ports,
         compiled: Path,
+        budget: Budget,
         *,
         now: Callable[[], float] = time.time,
         ready_timeout: float = defaults.READY_TIMEOUT,
+        pooling: Pooling = Pooling(),  # noqa: B008  a value
     ) -> None:
         """`run` is the folder of the replicas' sockets; `ports` has the services' own;
-        `compiled` is the folder of compiled models."""
+        `compiled` is the folder of compiled models; `budget` admits; `pooling` says which replicas are
+        forked."""
         self._store = store
         self._platform = platform
         self._events = events
         self._run = run
         self._ports = ports
         self._compiled = compiled
+        self._budget = budget
         self._now = now
         self._ready_timeout = ready_timeout
+        self._pooling = pooling
         self._trouble: dict[Key, _Trouble] = {}
 
     def keys(self) -> Iterable[Key]:
@@ -107,6 +116,7 @@ class Pods:
         await self._platform.forget(str(key))  # one that never started has left files too
         if state is not None:
             _remove_sockets(state)
+        self._budget.release(key)  # what it held is free only now
 
     async def _tend(self, key: Key, pod: dict[str, Any], state: ReplicaState) -> float | None:
         """The process runs: report it, and end it if it is stuck or takes too long to become ready."""
@@ -160,13 +170,20 @@ class Pods:
         return await self._start(key, pod, restarted=ended is not None)
 
     async def _start(self, key: Key, pod: dict[str, Any], *, restarted: bool) -> float | None:
-        place = self._place(key, pod)
-        _link(replica.model_links(pod, Path(place.models)))
         try:
+            held = self._budget.admit(key, pod)
+            if isinstance(held, Unschedulable):
+                if podstatus.unscheduled(pod) != held.message:
+                    self._events.record(pod, "FailedScheduling", held.message, "Warning")
+                self._write(key, pod, None, None, "", unscheduled=held)
+                return None  # it is looked at when there is room
+            place = self._place(key, pod)
+            _link(replica.model_links(pod, Path(place.models)))
             spec = replica.spec_of(pod, place, lambda resource, name: self._data(resource, key.namespace, name))
-            await self._platform.start(spec)
-        except (replica.Misconfigured, errors.LoadFailed) as error:
-            reason = "CreateContainerConfigError" if isinstance(error, replica.Misconfigured) else "RunContainerError"
+            admitted = _admitted(spec, pod, held)
+            await self._platform.start(msgspec.structs.replace(admitted, seed=self._seed(key, pod, admitted)))
+        except (replica.Misconfigured, errors.LoadFailed, errors.InvalidInput) as error:
+            reason = "RunContainerError" if isinstance(error, errors.LoadFailed) else "CreateContainerConfigError"
             trouble = self._trouble.setdefault(key, _Trouble())
             trouble.failures += 1
             trouble.not_before = self._now() + backoff(trouble.failures)
@@ -182,6 +199,13 @@ class Pods:
         restarts = podstatus.restart_count(pod) + (1 if restarted else 0)
         self._write(key, pod, state, None, "", restarts)
         return self._ready_timeout
+
+    def _seed(self, key: Key, pod: dict[str, Any], spec: ReplicaSpec) -> Seed | None:
+        """What can fork the replica."""
+        isvc = self._store.get(Ref("serving.kserve.io", SERVICES, key.namespace, revisions.service_of(pod)))
+        component = ((isvc or {}).get("spec") or {}).get(revisions.component_of(pod))
+        sleeps = isvc is not None and component is not None and routing.sleeps(isvc, component)
+        return self._pooling.seed_of(spec.argv, spec.env, sleeps=sleeps)
 
     def _crashed(self, key: Key, pod: dict[str, Any], ended: ReplicaState) -> _Trouble:
         """Count an end that was not counted yet, and decide when to start again."""
@@ -257,15 +281,22 @@ class Pods:
         waiting: Waiting | None,
         tail: str,
         restarts: int | None = None,
+        unscheduled: Unschedulable | None = None,
     ) -> None:
         count = podstatus.restart_count(pod) if restarts is None else restarts
         ready = state is not None and state.running and state.ready
         compiled = self._compile_report(key) if ready else None
-        status = podstatus.pod_status(pod, state, count, waiting, tail, self._now(), compiled)
+        status = podstatus.pod_status(pod, state, count, waiting, tail, self._now(), compiled, unscheduled)
         if status != pod.get("status"):
             fresh = self._store.get(Ref("", "pods", *key))
             if fresh is not None:
                 self._store.update(Ref("", "pods", *key), {**fresh, "status": status}, status=True)
+
+
+def _admitted(spec: ReplicaSpec, pod: Mapping[str, Any], held: Held) -> ReplicaSpec:
+    """The process of a pod with what it was admitted with."""
+    env = {**spec.env, **claims.variables(held)}
+    return msgspec.structs.replace(spec, env=env, held=held, limits=claims.limits(pod, held))
 
 
 def _remove_sockets(state: ReplicaState) -> None:

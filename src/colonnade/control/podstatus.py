@@ -7,6 +7,7 @@ read them by heart.
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from colonnade.control.objects import timestamp
 from colonnade.platforms.base import ReplicaState
 
 CRASH_LOOP = "CrashLoopBackOff"
+SCHEDULED, UNSCHEDULABLE = "PodScheduled", "Unschedulable"  # a condition, and its reason where there is no room
+OOM_KILLED = "OOMKilled"
 COMPILED = "colonnade.dev/Compiled"  # a condition: the model is served by its compiled form
 CONVERTING = "converting"  # a state of it that does not last
 UNKNOWN_EXIT = 137  # Kubernetes' own code for an end that nobody saw
@@ -37,6 +40,13 @@ class Waiting(NamedTuple):
     message: str
 
 
+class Unschedulable(NamedTuple):
+    """Why a pod is not admitted to the machine, in words with numbers; `never` if it never will be."""
+
+    message: str
+    never: bool
+
+
 def moment(seconds: float) -> str:
     """Unix time as Kubernetes writes it."""
     return timestamp(datetime.fromtimestamp(seconds, UTC))
@@ -50,6 +60,7 @@ def pod_status(
     tail: str,
     now: float,
     compiled: Compiled | None = None,
+    unscheduled: Unschedulable | None = None,
 ) -> dict[str, Any]:
     """The new status of `pod`.
 
@@ -59,6 +70,7 @@ def pod_status(
         waiting: why no process runs, if none does.
         tail: the last lines of the ended process's log.
         compiled: what the running replica wrote about the compiled form of its model.
+        unscheduled: why it was not admitted to the machine, if it was not.
     """
     before = pod.get("status") or {}
     container = pod["spec"]["containers"][0]
@@ -90,7 +102,11 @@ def pod_status(
         reason = "ContainersNotReady"
         why = f": {state.reason}" if state is not None and running and state.reason else ""
         message = f"containers with unready status: [{container['name']}]{why}"
-    facts = [("PodScheduled", True, "", ""), ("Initialized", True, "", "")]
+    if unscheduled is not None:
+        waits = [(SCHEDULED, False, UNSCHEDULABLE, unscheduled.message)]
+        pending = {"phase": "Pending", "conditions": conditions(before.get("conditions") or [], waits, moment(now))}
+        return pending | ({"reason": UNSCHEDULABLE} if unscheduled.never else {})
+    facts = [(SCHEDULED, True, "", ""), ("Initialized", True, "", "")]
     facts += [("ContainersReady", ready, reason, message), ("Ready", ready, reason, message)]
     if compiled is not None:
         facts.append((COMPILED, compiled.state == "compiled", compiled.state.capitalize(), compiled.summary))
@@ -124,6 +140,10 @@ def terminated(state: ReplicaState, tail: str) -> dict[str, Any]:
     """How the last run ended: its own word if it left one, else the last lines of its log."""
     said = state.termination
     ended: dict[str, Any] = {"startedAt": moment(state.started), "finishedAt": moment(state.finished or state.started)}
+    if state.out_of_memory:
+        message = f"ended for its memory: {state.out_of_memory}"
+        ended |= {"exitCode": UNKNOWN_EXIT, "signal": int(signal.SIGKILL), "reason": OOM_KILLED}
+        return ended | {"message": f"{message}\n{tail}" if tail else message}
     if state.signal is not None:
         ended |= {"exitCode": 128 + state.signal, "signal": state.signal, "reason": "Error"}
         message = f"ended by {_signal_name(state.signal)}"
@@ -154,6 +174,18 @@ def is_ready(pod: dict[str, Any]) -> bool:
     """Whether a Pod's condition Ready is True."""
     found = (pod.get("status") or {}).get("conditions") or []
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in found)
+
+
+def unscheduled(pod: Mapping[str, Any]) -> str:
+    """Why a Pod was not admitted to the machine, or ""."""
+    found = (pod.get("status") or {}).get("conditions") or []
+    waits = (each for each in found if each["type"] == SCHEDULED and each["status"] == "False")
+    return next((str(each.get("message", "")) for each in waits), "")
+
+
+def never_fits(pod: Mapping[str, Any]) -> bool:
+    """Whether a Pod asks for more than the machine has."""
+    return (pod.get("status") or {}).get("reason") == UNSCHEDULABLE
 
 
 def compiled_summary(pod: dict[str, Any]) -> str:

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from colonnade import defaults
 from colonnade.control.analysis import Judgement, Settings, settings
 from colonnade.errors import InvalidInput
 
 DURATION = "serving.knative.dev/rollout-duration"
-PAUSED = "colonnade.dev/rollout-paused"
-PROMOTED = "colonnade.dev/rollout-promoted"  # the name of a revision that gets all its traffic at once
 RECORD = "colonnade.dev/rollout"  # on the service's status
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -137,7 +136,7 @@ def pace(annotations: Mapping[str, str]) -> Pace:
         duration = seconds(text) if text else 0.0
     except InvalidInput as error:
         raise InvalidInput(f"annotation {DURATION}: {error.message}") from None
-    return Pace(duration, settings(annotations), annotations.get(PAUSED) == "true")
+    return Pace(duration, settings(annotations), annotations.get(defaults.ROLLOUT_PAUSED) == "true")
 
 
 def seconds(text: str) -> float:

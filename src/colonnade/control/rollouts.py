@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from colonnade import defaults
 from colonnade.control import analysis, progress
 from colonnade.control.analysis import Counts, Judgement
 from colonnade.control.progress import Move, Progress
@@ -40,7 +41,7 @@ class Rollouts:
             pace = progress.pace(annotations)
         except InvalidInput:  # `template` has refused the manifest
             return None
-        if not pace.gradual or latest.rejected or annotations.get(progress.PROMOTED) == latest.name:
+        if not pace.gradual or latest.rejected or annotations.get(defaults.ROLLOUT_PROMOTED) == latest.name:
             self._marks.pop((namespace, latest.name), None)
             return None
         noted = (isvc.get("status") or {}).get("annotations") or {}

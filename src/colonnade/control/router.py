@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from colonnade.control import routing
+from colonnade.control import components, routing
 from colonnade.control.index import Index
 from colonnade.control.ports import Port, Ports
 from colonnade.control.workqueue import Key, backoff
@@ -26,8 +26,19 @@ from colonnade.platforms.base import Platform
 log = logging.getLogger(__name__)
 
 DEBOUNCE = 0.005
+SHARE = 1.0  # of the time that a push takes, the rest before the next one: many changes shall not take all of a core
 LINGER = 0.25  # seconds between leaving the routes and being released
 GROUP = "serving.kserve.io"
+
+
+Address = tuple[str, str | None]
+
+
+class _Made(NamedTuple):
+    """The routes of a service, and what they were made of: its stamp, the addresses of its pods, its ports."""
+
+    inputs: tuple[int, tuple[Address | None, ...], tuple[int | None, ...]]
+    routes: tuple[Route, ...]
 
 
 class Graphs(Protocol):
@@ -66,6 +77,8 @@ class Router:
         self._wanted = asyncio.Event()
         self._version = time.time_ns() // 1_000_000  # rises over restarts of the control plane too
         self._last: RouteTable | None = None
+        self._last_made: dict[Key, _Made] = {}
+        self._rest = DEBOUNCE
         self._serving = _backends(load(file))  # what a gateway of an earlier control plane may send to
         self._told = set(self._serving)
 
@@ -92,12 +105,14 @@ class Router:
         self._wanted.set()
         while True:
             await self._wanted.wait()
-            await asyncio.sleep(DEBOUNCE)
+            await asyncio.sleep(self._rest)
             self._wanted.clear()
+            begun = time.monotonic()
             try:
                 table = self._table()
                 if self._last is None or table.routes != self._last.routes:
                     await self._send(table)
+                self._rest = max(DEBOUNCE, SHARE * (time.monotonic() - begun))
             except Exception as error:  # the gateway is down, or going down
                 failures += 1
                 log.warning("pushing routes failed", extra={"error": str(error), "failures": failures})
@@ -113,14 +128,26 @@ class Router:
             if state.running
         }
         self._version += 1
-        found: list[Route] = []
-        for key in sorted(self._index.keys()):
-            isvc = self._index.service(key)
-            if isvc is not None:
-                found += routing.routes(isvc, self._index.pods(key), addresses, self._domain, partial(self._port, key))
+        made = {key: self._made(key, addresses) for key in sorted(self._index.keys())}
+        self._last_made = made
+        found = [route for each in made.values() for route in each.routes]
         if self._graphs is not None:
             found += self._graphs.routes(found)
         return RouteTable(self._version, tuple(found))
+
+    def _made(self, key: Key, addresses: Mapping[Key, Address]) -> _Made:
+        """The routes of one service: those of the last table, if nothing has changed that they are made of."""
+        ports = tuple(self._port(key, name) for name in components.NAMES)
+        last = self._last_made.get(key)
+        pods = self._index.pods(key)
+        there = tuple(addresses.get(Key(key.namespace, pod["metadata"]["name"])) for pod in pods)
+        inputs = (self._index.stamp(key), there, ports)
+        if last is not None and last.inputs == inputs:
+            return last
+        isvc = self._index.service(key)
+        port = partial(self._port, key)
+        found = () if isvc is None else tuple(routing.routes(isvc, pods, addresses, self._domain, port))
+        return _Made(inputs, found)
 
     def _port(self, service: Key, component: str) -> int | None:
         return self._ports.port(Port(service, component))

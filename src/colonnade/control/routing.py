@@ -84,7 +84,7 @@ def _route(
     models = [(pod["metadata"].get("annotations") or {}).get(template.MODEL_ANNOTATION) for pod in pods]
     timeout = spec.get("timeout")
     served = any(target.backends for target in targets)
-    wakes = bool(targets) and _sleeps(isvc, spec)
+    wakes = bool(targets) and sleeps(isvc, spec)
     return Route(
         namespace=namespace,
         name=name,
@@ -105,7 +105,7 @@ def _route(
     )
 
 
-def _sleeps(isvc: Mapping[str, Any], component: Mapping[str, Any]) -> bool:
+def sleeps(isvc: Mapping[str, Any], component: Mapping[str, Any]) -> bool:
     """Whether a component may have no replica, and is woken by a request."""
     try:
         return settings.of(isvc["metadata"], component).least == 0

@@ -17,6 +17,7 @@ from colonnade import defaults
 from colonnade.control import (
     builtserver,
     chaining,
+    claims,
     components,
     engines,
     listening,
@@ -134,7 +135,7 @@ def pod(
             mounts[source.mount] = f"{variables.reference(variables.MODELS)}/{len(files)}"
             files.append(str(path.absolute()))
     container = {
-        **plan.container,
+        **(plan.container if plan.chosen is not None else claims.undefaulted(plan.container)),
         "command": [_mounted(word, mounts) for word in plan.container.get("command") or []],
         "args": [_mounted(word, mounts) for word in plan.container.get("args") or []],
         "env": [
@@ -156,6 +157,7 @@ def pod(
             "annotations": {
                 **(given.get("annotations") or {}),
                 **(extension.get("annotations") or {}),
+                **_shared(isvc),
                 revisions.HASH_ANNOTATION: revision.digest,
                 TRANSPORT_ANNOTATION: plan.transport,
                 MODEL_ANNOTATION: plan.model,
@@ -194,6 +196,7 @@ def _service_refusal(isvc: dict[str, Any]) -> Refusal | None:
         return Refusal("InvalidPredictorSpec", text)
     try:
         policy.of(annotations)
+        claims.gpu_share(annotations)
         progress.pace(annotations)
     except ValueError as error:
         return Refusal("InvalidPredictorSpec", str(error))
@@ -214,9 +217,8 @@ def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
         for probe in ("readinessProbe", "livenessProbe"):
             if "grpc" in (container.get(probe) or {}):
                 return _unsupported(f"{probe}.grpc", "use httpGet, exec or tcpSocket")
-    if model is not None and any(container.get("name") == served.TRANSFORMER_CONTAINER for container in given):
-        why = "one process per replica is run; put it under spec.transformer"
-        return _unsupported(f"{path}.containers[name={served.TRANSFORMER_CONTAINER}]", why)
+    if any(container.get("name") == served.TRANSFORMER_CONTAINER for container in given):
+        return _unsupported(f"{path}.containers[name={served.TRANSFORMER_CONTAINER}]", served.ONE_PROCESS)
     if component == components.EXPLAINER and extension.get("art"):
         return _unsupported(
             f"{path}.art",
@@ -365,9 +367,13 @@ def _unsupported(path: str, why: str) -> Refusal:
 
 def _pod_fields(extension: dict[str, Any]) -> dict[str, Any]:
     kept = {"terminationGracePeriodSeconds": int(builtserver.grace(extension))}
-    if extension.get("serviceAccountName"):
-        return {**kept, "serviceAccountName": extension["serviceAccountName"]}
-    return kept
+    return kept | {name: extension[name] for name in ("serviceAccountName", "priority") if extension.get(name)}
+
+
+def _shared(isvc: Mapping[str, Any]) -> dict[str, str]:
+    """The annotations of a service that are its pods' too."""
+    annotations = isvc["metadata"].get("annotations") or {}
+    return {name: annotations[name] for name in (defaults.GPU_SHARE,) if name in annotations}
 
 
 def _container_fields(container: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from colonnade import defaults
 from colonnade.gateway.matching import Matcher
 from colonnade.gateway.metrics import GatewayMetrics
+from colonnade.gateway.payloads.channel import Channel
 from colonnade.gateway.replica import Replica
 from colonnade.gateway.revision import Revision
 from colonnade.gateway.routes import Backend, RouteTable
@@ -35,10 +36,17 @@ class Fleet:
     """
 
     def __init__(
-        self, metrics: GatewayMetrics, max_in_flight: int = defaults.MAX_IN_FLIGHT, slots: Slots | None = None
+        self,
+        metrics: GatewayMetrics,
+        max_in_flight: int = defaults.MAX_IN_FLIGHT,
+        slots: Slots | None = None,
+        payloads: Channel | None = None,
     ) -> None:
-        """`slots`: what counts the requests of a replica, if there are other processes that send it some."""
+        """`slots`: what counts the requests of a replica, if there are other processes that send it some. `payloads`
+        takes what is logged.
+        """
         self._slots = slots
+        self._payloads = payloads
         self._metrics = metrics
         self._shares = Shares(max_in_flight)
         self._replicas: dict[Backend, Replica] = {}
@@ -67,7 +75,7 @@ class Fleet:
             key = key_of(route)
             service = before.get(key)
             if service is None:
-                service = Service(self._metrics, self._shares, self.waits, lambda revision: self.on_held(revision))
+                service = self._service()
             left += service.update(route, self._replicas)
             self._services[key] = service
         self.services = tuple(self._services[key_of(route)] for route in table.routes)
@@ -98,6 +106,9 @@ class Fleet:
     def close(self) -> None:
         """Close the connections to all replicas."""
         self.swap(RouteTable(self.table.version))
+
+    def _service(self) -> Service:
+        return Service(self._metrics, self._shares, self.waits, lambda revision: self.on_held(revision), self._payloads)
 
     def _replica(self, backend: Backend) -> Replica:
         return Replica(backend, None if self._slots is None else self._slots.of(backend.http))

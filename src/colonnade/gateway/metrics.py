@@ -227,7 +227,15 @@ class GatewayMetrics:
         """Forget all revisions but these, so that scrapes do not grow with every revision that ever was."""
         for key in self._revisions.keys() - revisions:
             del self._revisions[key]
-            for metric in (self.requests, self.failures, self.retries, self.shed, self.shadow, self.payloads, *self.followed):
+            for metric in (
+                self.requests,
+                self.failures,
+                self.retries,
+                self.shed,
+                self.shadow,
+                self.payloads,
+                *self.followed,
+            ):
                 metric.remove(*key)
             self.seconds.remove(*key)
 

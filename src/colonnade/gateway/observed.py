@@ -119,7 +119,9 @@ class Observed(Forward):
     def _collected(self, body: Part) -> None:
         if self._observers:  # now, as a replica may write into a large body that it shares
             size = len(body)
-            self._asked = Kept(bytes(body if size <= defaults.OBSERVED_BYTES else body[: defaults.OBSERVED_BYTES]), size)
+            self._asked = Kept(
+                bytes(body if size <= defaults.OBSERVED_BYTES else body[: defaults.OBSERVED_BYTES]), size
+            )
         super()._collected(body)
 
     def _body_part(self, part: bytes) -> None:

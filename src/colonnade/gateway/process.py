@@ -17,6 +17,7 @@ from colonnade.gateway.grpc_proxy import GrpcProxy
 from colonnade.gateway.ingress import Ingress
 from colonnade.gateway.loopback import Loopback
 from colonnade.gateway.metrics import GatewayMetrics
+from colonnade.gateway.payloads.channel import Channel
 from colonnade.gateway.proxy import Proxy
 from colonnade.gateway.scrape import Scrape
 from colonnade.gateway.slots import Slots
@@ -63,7 +64,8 @@ class Gateway:
         self._metrics = GatewayMetrics()
         processes = 1 + len(settings.siblings)
         slots = Slots(settings.routes.with_suffix(".slots"), processes) if settings.siblings else None
-        self.fleet = Fleet(self._metrics, settings.max_in_flight, slots)
+        self._payloads = Channel(settings.routes.with_name("payloads"))
+        self.fleet = Fleet(self._metrics, settings.max_in_flight, slots, self._payloads)
         self._access = Access(settings.token, required=settings.require_token)
         self._scrape = Scrape(self._metrics, settings.siblings)
         self._proxy = Proxy(self.fleet, self._access, self._metrics, self._scrape)
@@ -111,6 +113,7 @@ class Gateway:
         if self._ports is not None:
             self._ports.cancel()
         await self._loopback.close(_LOOPBACK_GRACE)  # what came by the public ports needed them until now
+        await self._payloads.end(defaults.LOG_FLUSH)
         self.fleet.close()
         self._scrape.close()
         await self._admin.drain(1.0)

@@ -13,6 +13,7 @@ import msgspec
 
 from colonnade import defaults
 from colonnade.gateway.guard import Policy
+from colonnade.gateway.payloads.settings import Logging
 from colonnade.graph.plan import Plan
 
 # A replica that has unloaded its model is not ready, so no later call, `load` included, would reach it any more.
@@ -107,6 +108,7 @@ class Route(msgspec.Struct, frozen=True):
             weights allow. A cookie is set where it is absent.
         shadow: what gets copies of the requests.
         graph: the InferenceGraph that answers instead of replicas.
+        logging: where requests and answers are logged; None for nowhere.
     """
 
     namespace: str
@@ -127,6 +129,7 @@ class Route(msgspec.Struct, frozen=True):
     sticky: str = ""
     shadow: Shadow | None = None
     graph: Plan | None = None
+    logging: Logging | None = None
 
     @property
     def path(self) -> str:

@@ -12,6 +12,9 @@ import msgspec
 from colonnade.gateway.guard import Guard
 from colonnade.gateway.metrics import GatewayMetrics, RevisionMetrics
 from colonnade.gateway.observed import Observer
+from colonnade.gateway.payloads.channel import Channel
+from colonnade.gateway.payloads.settings import Origin
+from colonnade.gateway.payloads.tap import Tap
 from colonnade.gateway.replica import Replica
 from colonnade.gateway.revision import Revision
 from colonnade.gateway.routes import Backend, Route, Target
@@ -46,8 +49,10 @@ class Service:
         "_held",
         "_metrics",
         "_mirror",
+        "_payloads",
         "_share",
         "_split",
+        "_tap",
         "_timeouts",
         "observers",
         "revisions",
@@ -62,8 +67,11 @@ class Service:
         shares: Shares,
         timeouts: Timeouts[Waiter],
         held: Callable[[Revision], None],
+        payloads: Channel | None = None,
     ) -> None:
         """`held` is called when a request begins to wait for a revision without replicas."""
+        self._payloads = payloads
+        self._tap: Tap | None = None
         self._metrics = metrics
         self._share = shares.share()  # of all its revisions: a canary makes a service no larger
         self._timeouts = timeouts
@@ -105,7 +113,8 @@ class Service:
         self.sole = self.revisions[weighty[0]] if len(weighty) == 1 else None
         self.sticky = Sticky.read(route.sticky)
         self._mirror = self._mirrored(route)
-        self.observers = () if self._mirror is None else (self._mirror,)
+        self._tap = self._tapped(route)
+        self.observers = tuple(one for one in (self._mirror, self._tap) if one is not None)
         return [revision for name, revision in before.items() if name not in self.revisions]
 
     def wake(self) -> None:
@@ -118,7 +127,8 @@ class Service:
 
     def retire(self) -> None:
         """No table names it any more: requests that were matched and not sent find no replica."""
-        self.route = msgspec.structs.replace(self.route, targets=(), ready=False, reason="it was deleted")
+        self.route = msgspec.structs.replace(self.route, targets=(), ready=False, reason="it was deleted", logging=None)
+        self._tap = self._tapped(self.route)
         for revision in self.revisions.values():
             revision.retire(self.route)
 
@@ -153,6 +163,17 @@ class Service:
         if before is not None and (before.settings, before.revision) == (wanted, revision):
             return before
         return Mirror(wanted, revision)
+
+    def _tapped(self, route: Route) -> Tap | None:
+        """What logs the payloads of the route; the same as before if that is the same."""
+        before, wanted = self._tap, route.logging
+        if before is not None and before.settings == wanted:
+            return before
+        if self._payloads is None:
+            return None
+        if before is not None:
+            self._payloads.close(before)
+        return None if wanted is None else self._payloads.open(Origin(*key_of(route)), wanted)
 
     def _other(self, revision: Revision, now: float) -> Revision:
         others = [one for one in self.revisions.values() if one.weight > 0 and _takes(one, now)]

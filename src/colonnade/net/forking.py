@@ -7,6 +7,8 @@ one answer, in order; the first message is `Ready`, which nobody asked for.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Sequence
 
@@ -78,9 +80,10 @@ def command(seed: Sequence[str], descriptor: int) -> tuple[str, ...]:
     return (*seed, str(descriptor), "-" * _ROOM_BYTES)
 
 
-def room() -> dict[str, str]:
-    """A variable for the environment of a seed, see `ROOM_VARIABLE`."""
-    return {ROOM_VARIABLE: "-" * _ROOM_BYTES}
+def variables() -> dict[str, str]:
+    """Variables for a seed beside those of its replicas: `ROOM_VARIABLE`, and what keeps the allocator of Arrow, which
+    pandas brings, from beginning a thread."""
+    return {ROOM_VARIABLE: "-" * _ROOM_BYTES, "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -98,7 +101,10 @@ def send(end: socket.socket, message: Question | Answer, descriptors: Sequence[i
     Raises:
         OSError: the other side is gone, or the message is too long.
     """
-    socket.send_fds(end, [_encoder.encode(message)], list(descriptors))
+    content = _encoder.encode(message)
+    if len(content) > MESSAGE_BYTES:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+    socket.send_fds(end, [content], list(descriptors))
 
 
 def question(end: socket.socket) -> tuple[Question, list[int]] | None:

@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from colonnade import defaults
+from colonnade.platforms.budget import Held
+from colonnade.platforms.limits import Limits
 
 PROBE_TIMEOUT = 2.0
 PROBE_FAILURES = 3
@@ -80,6 +82,8 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
         grace: seconds from SIGTERM to SIGKILL.
         termination: file the replica may write before it fails: JSON `{"reason", "message", "location", "exitCode"}`.
         seed: what can fork it, or None if it is always started as a program.
+        held: what it was admitted with; noted here, so that it is known after a restart of the control plane.
+        limits: what it may use at most.
     """
 
     name: str
@@ -94,6 +98,8 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
     grace: float = defaults.GRACE_PERIOD
     termination: str | None = None
     seed: Seed | None = None
+    held: Held = Held()
+    limits: Limits = Limits()
 
     @property
     def key(self) -> str:
@@ -125,6 +131,7 @@ class ReplicaState:
         reason: why it is not ready, in words.
         stuck: why its liveness probe has failed, in words; empty as long as it has not. It is not ended for that here.
         termination: what the replica wrote about its end, if it did.
+        out_of_memory: with which limit it was ended for its memory, in words; empty if it was not.
     """
 
     spec: ReplicaSpec
@@ -139,6 +146,7 @@ class ReplicaState:
     reason: str = ""
     stuck: str = ""
     termination: Termination | None = None
+    out_of_memory: str = ""
 
 
 @dataclass(frozen=True, slots=True)

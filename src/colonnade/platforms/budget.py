@@ -56,28 +56,40 @@ class Held(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Machine:
-    """What may be claimed in all.
+    """What there is, and how much more than that may be claimed in all.
 
     Attributes:
         cores: numbers of the cores that may be used.
-        cpu: thousandths of cores that may be claimed: more than there are where it is over-committed.
-        memory: bytes that may be claimed.
+        cpu: thousandths of cores.
+        memory: bytes.
         gpus: ids of the devices.
+        overcommit_cpu, overcommit_memory: how many times as much may be claimed; one replica never gets more than
+            there is.
     """
 
     cores: tuple[int, ...]
     cpu: int
     memory: int
     gpus: tuple[str, ...] = ()
+    overcommit_cpu: float = 1.0
+    overcommit_memory: float = 1.0
 
     @property
-    def gpu(self) -> int:
-        """Thousandths of devices in all."""
-        return MILLI * len(self.gpus)
+    def there(self) -> dict[str, int]:
+        """What there is of each resource."""
+        return {CPU: self.cpu, MEMORY: self.memory, GPU: MILLI * len(self.gpus)}
+
+    @property
+    def claimable(self) -> dict[str, int]:
+        """What may be claimed of each resource, by all together."""
+        there = self.there
+        there[CPU] = int(there[CPU] * self.overcommit_cpu)
+        there[MEMORY] = int(there[MEMORY] * self.overcommit_memory)
+        return there
 
 
 class Shortage(NamedTuple):
-    """A resource of which there is not enough. `whole` is what the machine has; all in the claim's unit."""
+    """A resource of which there is not enough. `whole` is what there could be; all in the claim's unit."""
 
     resource: str
     requested: int
@@ -133,13 +145,14 @@ def place(machine: Machine, held: Sequence[Held], claim: Claim) -> Held | Lack:
     """
     if claim.empty:
         return Held()
-    never = _shortages(machine, (), claim)
+    never = _shortages(machine.there, (), claim)
     if never:
-        return Lack(_shortages(machine, held, claim), never=True)
-    missing = _shortages(machine, held, claim)
+        return Lack(never, never=True)
+    claimable = machine.claimable
+    missing = _shortages(claimable, held, claim)
     gpus = _devices(machine, held, claim.gpu)
     if gpus is None and not any(each.resource == GPU for each in missing):  # enough in all, but in pieces
-        missing = (*missing, Shortage(GPU, claim.gpu, _best(machine, held, claim.gpu), machine.gpu))
+        missing = (*missing, Shortage(GPU, claim.gpu, _best(machine, held, claim.gpu), claimable[GPU]))
     if missing or gpus is None:
         return Lack(missing, never=False)
     return Held(claim, _cores(machine, held, claim), gpus)
@@ -195,9 +208,9 @@ def _fits(machine: Machine, held: Mapping[str, Held], claim: Claim, gone: Iterab
     return isinstance(place(machine, rest, claim), Held)
 
 
-def _shortages(machine: Machine, held: Sequence[Held], claim: Claim) -> tuple[Shortage, ...]:
+def _shortages(whole_of: Mapping[str, int], held: Sequence[Held], claim: Claim) -> tuple[Shortage, ...]:
     found = []
-    for resource, whole in ((CPU, machine.cpu), (MEMORY, machine.memory), (GPU, machine.gpu)):
+    for resource, whole in whole_of.items():
         requested = getattr(claim, resource)
         free = max(0, whole - sum(getattr(each.claim, resource) for each in held))
         if requested > free:

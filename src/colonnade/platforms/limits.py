@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import resource
-import signal
 from pathlib import Path
 
 import msgspec
@@ -51,10 +50,9 @@ class Limiter:
         """`parent` is a cgroup below which cgroups with `cpu` and `memory` can be made, or None: see `delegated`."""
         self._parent = parent
 
-    @property
-    def by_cgroup(self) -> bool:
-        """Whether the kernel watches the memory of replicas."""
-        return self._parent is not None
+    def confines(self, run: str) -> bool:
+        """Whether a cgroup of ours holds this run, so that the kernel watches its memory."""
+        return self._parent is not None and (self._parent / run).is_dir()
 
     def apply(self, pid: int, run: str, limits: Limits) -> None:
         """Hold a process that was just started, and all that it will start, to its limits. `run` names it for good.
@@ -157,14 +155,6 @@ def delegated(name: str, root: Path = CGROUPS, membership: Path = Path("/proc/se
         log.info("limits are set without cgroups", extra={"cgroup": str(base), "error": str(error)})
         return None
     return replicas
-
-
-def kill_group(pid: int) -> None:
-    """End a replica and all of its group at once."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _lines(file: Path) -> list[str]:

@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,8 +22,9 @@ import msgspec
 
 from colonnade import defaults, errors
 from colonnade.net import Address, Upstream
-from colonnade.platforms import probing, process
+from colonnade.platforms import memory, probing, process
 from colonnade.platforms.base import LogPaths, Probe, ReplicaSpec, ReplicaState, Seed
+from colonnade.platforms.limits import Limiter
 from colonnade.platforms.pool import Pool
 from colonnade.platforms.process import Child, Process
 from colonnade.platforms.records import OUTPUT, ROTATION_PERIOD, Record, Records, oversized, rotate
@@ -55,22 +57,24 @@ class LocalPlatform:
         log_bytes: int = defaults.LOG_FILE_BYTES,
         spared: frozenset[str] = frozenset(),
         seeds: int = defaults.POOL_SEEDS,
+        limiter: Limiter | None = None,
     ) -> None:
         """`spared` names runs that carry our mark and are not replicas: `adopt` leaves them alone. Up to `seeds`
         processes are kept that fork replicas, see `pool`."""
         self._mark = str(state_dir.resolve())
         self._records = Records(state_dir / "replicas")
-        self._pool = Pool(self._mark, state_dir, seeds)
+        self.pool = Pool(self._mark, state_dir, seeds)
         self._log_bytes = log_bytes
         self._spared = spared
+        self._limiter = limiter or Limiter(None)
         self._replicas: dict[str, _Replica] = {}
         self._callbacks: list[Callable[[str], None]] = []
         self._group = asyncio.TaskGroup()
-        self._rotation: asyncio.Task[None] | None = None
+        self._keepers: tuple[asyncio.Task[None], ...] = ()
 
     async def __aenter__(self) -> LocalPlatform:
         await self._group.__aenter__()
-        self._rotation = self._group.create_task(self._rotate())
+        self._keepers = (self._group.create_task(self._rotate()), self._group.create_task(self._keep_memory()))
         return self
 
     async def __aexit__(
@@ -81,9 +85,9 @@ class LocalPlatform:
                 prober.cancel()
             if replica.process is not None:
                 replica.process.release()
-        if self._rotation is not None:
-            self._rotation.cancel()
-        await self._pool.close()
+        for keeper in self._keepers:
+            keeper.cancel()
+        await self.pool.close()
         if kind is asyncio.CancelledError:  # maybe because a task of the group failed: it knows
             await self._group.__aexit__(kind, error, trace)
         else:
@@ -99,7 +103,7 @@ class LocalPlatform:
         if lost:
             log.warning("ending processes that no record knows", extra={"pids": [found.pid for found in lost]})
             process.kill(lost)
-        self._pool.open()
+        self.pool.open()
         adopted = [replica for record in records if (replica := self._take_over(record)) is not None]
         healths = await asyncio.gather(*(self._question(replica, _ADOPTED) for replica in adopted))
         for replica, health in zip(adopted, healths, strict=True):
@@ -129,6 +133,7 @@ class LocalPlatform:
         self._records.save(record)
         folder = self._records.folder(spec.key)
         child = await self._born(record, Path(spec.cwd or folder), folder / OUTPUT)
+        self._limiter.apply(child.pid, record.run, spec.limits)
         try:
             replica = _Replica(record, ReplicaState(spec, child.pid, record.started, running=True))
             replica.process = Process.of_child(child, lambda: self._ended(replica))
@@ -147,14 +152,14 @@ class LocalPlatform:
         """The process of a replica: forked if there is a seed for it, else started."""
         spec, env = record.spec, self._environment(record)
         if spec.seed is not None:
-            forked = await self._pool.fork(spec.seed, spec.argv, env, cwd, output)
+            forked = await self.pool.fork(spec.seed, spec.argv, env, cwd, output)
             if forked is not None:
                 return forked
         return process.spawn(spec.argv, env=env, cwd=cwd, output=output)
 
     def plant(self, seed: Seed) -> None:
         """Have a process that can fork replicas, so that their starts are quick. See `pool`."""
-        self._pool.want(seed, 0.0)
+        self.pool.want(seed, 0.0)
 
     async def stop(self, key: str, grace: float | None = None) -> None:
         """See `Platform.stop`. The end is no crash: the next control plane does not list the replica."""
@@ -235,13 +240,46 @@ class LocalPlatform:
             signal=ended.signal if ended is not None else None,
             reason="the process has ended",
             termination=termination,
+            out_of_memory=replica.state.out_of_memory or self._ended_for_memory(replica.record),
         )
+        self._limiter.forget(replica.record.run)
         log.info(
             "a replica ended",
             extra={"replica": replica.record.spec.key, "pid": replica.state.pid, "exit_code": code}
             | {"signal": replica.state.signal, "on_purpose": replica.record.stopped},
         )
         self._changed(replica.record.spec.key)
+
+    def _ended_for_memory(self, record: Record) -> str:
+        """In words, if the kernel did so."""
+        if not self._limiter.ended_for_memory(record.run):
+            return ""
+        return f"it needed more memory than its limit of {record.spec.limits.memory} bytes"
+
+    async def _keep_memory(self) -> None:
+        """End replicas that have more memory than their limit, where no cgroup does so."""
+        while True:
+            await asyncio.sleep(defaults.MEMORY_LOOK)
+            watched = {
+                replica.state.pid: replica
+                for replica in self._replicas.values()
+                if replica.state.running
+                and replica.state.pid is not None
+                and replica.record.spec.limits.memory
+                and not self._limiter.confines(replica.record.run)
+            }
+            if not watched:
+                continue
+            limits = {pid: replica.record.spec.limits.memory for pid, replica in watched.items()}
+            for pid, used in (await asyncio.to_thread(memory.over, limits)).items():
+                replica = watched[pid]
+                if replica.process is not None and replica.state.running:
+                    text = f"it had {used} bytes of memory, and its limit is {limits[pid]} bytes"
+                    log.warning(
+                        "a replica has too much memory", extra={"replica": replica.state.spec.key, "used": used}
+                    )
+                    replica.state = dataclasses.replace(replica.state, out_of_memory=text)
+                    replica.process.send(signal.SIGKILL)
 
     def _watch(self, replica: _Replica, health: probing.Health) -> None:
         probers = [self._group.create_task(self._probe(replica, health))]
@@ -303,7 +341,7 @@ class LocalPlatform:
         since = (state.ready_since or time.time()) if health.ready else None
         replica.state = dataclasses.replace(state, ready=health.ready, ready_since=since, reason=health.reason)
         if health.ready and state.spec.seed is not None:
-            self._pool.want(state.spec.seed)
+            self.pool.want(state.spec.seed)
         self._changed(state.spec.key)
 
     async def _rotate(self) -> None:

@@ -160,18 +160,22 @@ class Pool:
             self._drop(planted)
         await asyncio.gather(*(ended.wait() for ended in self._ending))
 
-    def want(self, seed: Seed, delay: float = SETTLE) -> None:
+    def want(self, seed: Seed, delay: float | None = None) -> None:
         """A replica was started that this seed can fork, so another may be: have it soon, and keep it longest."""
         found = self._planted.get(seed.key)
         if found is not None:
             found.used = time.monotonic()
         elif not self._closed:
-            self._later(delay, seed)
+            self._later(SETTLE if delay is None else delay, seed)
 
     def ready(self, seed: Seed) -> bool:
         """Whether it can fork now."""
         found = self._planted.get(seed.key)
         return found is not None and found.ready
+
+    def unfit(self, seed: Seed) -> bool:
+        """Whether it has shown that it cannot fork, and is not tried again."""
+        return seed.key in self._unfit
 
     async def fork(
         self, seed: Seed, argv: tuple[str, ...], env: Mapping[str, str], cwd: Path, output: Path
@@ -203,12 +207,11 @@ class Pool:
         except BaseException as error:
             if isinstance(error, OSError) and error.errno == errno.EMSGSIZE:
                 return None  # so long a command line, or so many variables
-            self._drop(found)  # it may have forked, and nobody would know the process
+            self._lost(found)  # it may have forked, and nobody would know the process
             process.kill([*process.of_run(self._mark, found.run), *process.of_run(self._mark, run)])
             if not isinstance(error, (TimeoutError, OSError, SeedLost)):
                 raise
             log.warning("a seed did not fork", extra={"seed": seed.argv[-1], "error": repr(error)})
-            self._again(found)
             return None
         finally:
             os.close(log_file)
@@ -231,7 +234,7 @@ class Pool:
             self._drop(min(idle, key=lambda each: each.used))
         ours, theirs = forking.pair()
         run = os.urandom(8).hex()
-        env = marks(self._mark, run) | process.environment(os.environ, seed.env | forking.room())
+        env = marks(self._mark, run) | process.environment(os.environ, seed.env | forking.variables())
         try:
             with theirs:
                 child = process.spawn(
@@ -285,7 +288,7 @@ class Pool:
             self._ending.discard(planted.process.ended)
 
     def _lost(self, planted: _Planted) -> None:
-        """A seed died by itself."""
+        """A seed died, or shall because it does not what it is asked for."""
         if not planted.lost:
             self._drop(planted)
             self._again(planted)

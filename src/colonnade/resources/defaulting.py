@@ -16,7 +16,7 @@ from colonnade.resources.served import LEGACY_KEYS, SERVING_CONTAINER
 
 _V2_KEYS = ("triton", "onnx", "huggingface")
 _V2_FORMATS = ("triton", "vLLM")
-_RESOURCES = {"cpu": "1", "memory": "2Gi"}
+DEFAULT_AMOUNTS = {"cpu": "1", "memory": "2Gi"}  # requests and limits alike
 
 
 def default(obj: dict[str, Any]) -> dict[str, Any]:
@@ -110,5 +110,5 @@ def _with_amounts(resources: Any) -> Any:
     for part in ("limits", "requests"):
         amounts = filled.get(part)
         if amounts is None or isinstance(amounts, dict):
-            filled[part] = {**_RESOURCES, **(amounts or {})}
+            filled[part] = {**DEFAULT_AMOUNTS, **(amounts or {})}
     return filled

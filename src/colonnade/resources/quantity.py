@@ -41,3 +41,17 @@ def parse(value: str | int | float) -> Decimal:
     if suffix[:1] in ("e", "E") and len(suffix) > 1:
         return Decimal(number + suffix)
     return Decimal(number) * _SCALE[suffix]
+
+
+def shown_bytes(amount: int) -> str:
+    """Bytes as people write them: `512Mi`, `1.5Gi`. Rounded to a tenth of the unit."""
+    for power, unit in ((4, "Ti"), (3, "Gi"), (2, "Mi"), (1, "Ki")):
+        scaled = amount / 1024**power
+        if scaled >= 1:
+            return f"{round(scaled, 1):g}{unit}"
+    return str(amount)
+
+
+def shown_milli(amount: int) -> str:
+    """Thousandths of a core or a device as Kubernetes writes them: `2`, `500m`."""
+    return str(amount // 1000) if amount % 1000 == 0 else f"{amount}m"

@@ -18,6 +18,7 @@ from colonnade.resources.strict import suggestion
 
 SERVING_CONTAINER = "kserve-container"
 TRANSFORMER_CONTAINER = "transformer-container"
+ONE_PROCESS = "one process per replica is run; put the transformer under spec.transformer"
 
 FORMATS = (
     "sklearn",
@@ -290,6 +291,8 @@ def main_container(containers: list[Any]) -> Any:
 def container(value: Any, component: Mapping[str, Any]) -> Ruling | None:
     """Only the main container of a component runs; with a model form beside it, none does."""
     containers = component.get("containers")
+    if isinstance(value, dict) and value.get("name") == TRANSFORMER_CONTAINER:
+        return Ruling(CLUSTER_ONLY, f"a service with one is refused: {ONE_PROCESS}")
     if _has_framework(component):
         return Ruling(CLUSTER_ONLY, f"containers beside a model are {NOT_RUN}: only the model is served")
     if isinstance(containers, list) and main_container(containers) is value:

@@ -26,10 +26,11 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "xgboost": ("xgboost", *_COMPILED),
     "lightgbm": ("lightgbm", *_COMPILED),
     "torch": ("torch",),
+    "pmml": (),
     "python": ("numpy",),
 }
-"""Modules by adapter. The adapters that are missing cannot be forked: TensorFlow and the tokenizers of Hugging Face
-begin threads when they are imported, and a fork has one thread only."""
+"""Modules by adapter. The adapters that are missing are not forked: TensorFlow and the tokenizers of Hugging Face begin
+threads of their own, and a fork has one thread only."""
 
 
 def preload(adapter: str) -> None:

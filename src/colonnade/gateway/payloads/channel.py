@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -61,15 +61,13 @@ class Channel:
         tap = Tap(next(self._logs), origin, settings, self)
         self._taps[tap.log] = tap
         if self._writer is None and self._task is None:
-            self._over.clear()
             self._task = asyncio.get_running_loop().create_task(self._run())
-        else:
-            self._send(frame(Open(tap.log, origin, settings)))
+        self._send(_opening(tap))
         return tap
 
     def close(self, tap: Tap) -> None:
         """Nothing more comes for it; what is under way is still written."""
-        if self._taps.pop(tap.log, None) is not None:
+        if self._taps.pop(tap.log, None) is not None and not self._closing:
             self._send(frame(Close(tap.log)))
 
     def number(self) -> int:
@@ -156,8 +154,6 @@ class Channel:
         writer = _Writer(self)
         ours.setblocking(False)
         await asyncio.get_running_loop().create_unix_connection(lambda: writer, sock=ours)
-        for tap in self._taps.values():
-            writer.write(frame(Open(tap.log, tap.origin, tap.settings)))
         unsent, self._unsent = self._unsent, []
         for data in unsent:
             writer.write(data)
@@ -172,6 +168,7 @@ class Channel:
         """The writer has gone, and what it had not told is lost."""
         self._writer = None
         self.told(Outcome.LOST, list(self._under_way))
+        self._unsent = [_opening(tap) for tap in self._taps.values()]
         self._over.set()
 
 
@@ -184,8 +181,7 @@ class _Writer(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -209,6 +205,10 @@ class _Writer(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._channel.ended()
+
+
+def _opening(tap: Tap) -> bytes:
+    return frame(Open(tap.log, tap.origin, tap.settings))
 
 
 def _spawn(argv: list[str], descriptor: int) -> subprocess.Popen[bytes]:

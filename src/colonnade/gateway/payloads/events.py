@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
 
 from colonnade.gateway.payloads import redaction
-from colonnade.gateway.payloads.messages import Payload, Seen
+from colonnade.gateway.payloads.messages import Seen
 from colonnade.gateway.payloads.redaction import Rules
 from colonnade.gateway.payloads.settings import Logging, Origin
 
@@ -85,7 +85,7 @@ def events(seen: Seen, origin: Origin, settings: Logging, rules: Rules) -> Itera
             payload.encoding,
             payload.size > len(payload.body),
             body is None,
-            datetime.fromtimestamp(at, timezone.utc),
+            datetime.fromtimestamp(at, UTC),
             seen.request_id,
             seen.revision,
             seen.status,

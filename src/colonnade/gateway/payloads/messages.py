@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import BinaryIO
+from typing import Protocol
 
 import msgspec
 
@@ -95,13 +95,19 @@ _messages = msgspec.msgpack.Decoder(Message)
 _told = msgspec.msgpack.Decoder(Told)
 
 
+class Stream(Protocol):
+    """Where a writer reads from: `read` blocks until so many bytes are there, or no more come."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 def frame(message: Message | Told) -> bytes:
     """A message with its length before it."""
     body = _encoder.encode(message)
     return len(body).to_bytes(_LENGTH, "big") + body
 
 
-def read(stream: BinaryIO) -> Iterator[Message]:
+def read(stream: Stream) -> Iterator[Message]:
     """The messages of a gateway, until it ends; one that is cut off is left out."""
     while len(length := stream.read(_LENGTH)) == _LENGTH:
         size = int.from_bytes(length, "big")

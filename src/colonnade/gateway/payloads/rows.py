@@ -1,4 +1,4 @@
-"""An event as a row of a file, in three formats that hold the same columns. Pure but for `pyarrow`, which writes Parquet.
+"""An event as a row of a file, in three formats that hold the same columns. Pure.
 
 The columns are the fields of KServe's records; those that it has not got come behind them. A body that is text is in
 `bytes` as it is, so that a query can look into it; any other is there in base64, and `bytesEncoding` says which.

@@ -7,6 +7,7 @@ for, and hands them on. It never notes a query string, since those carry keys.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Protocol
 
 from colonnade.gateway.forwarding import Header
@@ -85,11 +86,11 @@ class Tap:
         seen = Seen(
             self.log,
             self._receiver.number(),
-            fields.get(b"ce-id", b"").decode("latin-1"),
-            observation.request_id.decode("latin-1"),
+            _text(fields.get(b"ce-id", b"")),
+            _text(observation.request_id),
             observation.revision.name,
             observation.replica,
-            exchange.path.decode("latin-1"),
+            _text(exchange.path),
             observation.began,
             observation.seconds,
             observation.status,
@@ -97,7 +98,7 @@ class Tap:
             request,
             response,
             tuple(
-                (shown, fields[name].decode("latin-1"))
+                (shown, _text(fields[name]))
                 for name, shown in self._headers
                 if name in fields and name not in SECRET
             ),
@@ -115,11 +116,10 @@ class Tap:
         body = kept.data
         if len(body) > self.settings.limit:
             body = body[: self.settings.limit]
-        kind = "" if content_type is None else content_type.decode("latin-1")
-        return Payload(body, kept.size, kind, "" if coding is None else coding.decode("latin-1"))
+        return Payload(body, kept.size, _text(content_type or b""), _text(coding or b""))
 
 
-def _described(fields: list[Header] | tuple[Header, ...]) -> tuple[bytes | None, bytes | None]:
+def _described(fields: Sequence[Header]) -> tuple[bytes | None, bytes | None]:
     """Content type and content encoding of an answer."""
     kind = coding = None
     for name, value in fields:
@@ -128,6 +128,14 @@ def _described(fields: list[Header] | tuple[Header, ...]) -> tuple[bytes | None,
         elif name == b"content-encoding":
             coding = value
     return kind, coding
+
+
+def _text(value: bytes) -> str:
+    """What a head says, which is mostly UTF-8, and is taken as Latin-1 where it is not."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _canonical(name: str) -> str:
