@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: demo up test test-all bench lint types layers format constraints clean
+.PHONY: demo up test test-all bench bench-scale lint types layers format constraints clean
 
 demo: $(VENV)/.product  ## train, serve and ask an iris model; prints the answers and ends
 	$(BIN)/python examples/iris/demo.py
@@ -18,6 +18,9 @@ test: lint types layers  ## what CI runs: format, lint, types, layers, unit and 
 
 test-all: lint types layers  ## the same with the slow suites: a million requests twice, ten minutes of fuzzing
 	$(BIN)/pytest -m ''
+
+bench-scale: $(VENV)/.dev  ## cold starts, a step of the load, a thousand services; writes bench/SCALE.md
+	$(BIN)/python -m bench.scale
 
 bench: $(VENV)/.dev  ## us and the peers side by side; writes bench/RESULTS.md
 	$(BIN)/python -m bench.run

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import compatibility
 
 from colonnade import defaults
 from colonnade.cli.main import COMMANDS, main
@@ -158,6 +159,8 @@ FILES = [
 ]
 
 PAGES = {"cli.md": command_line, "manifests.md": manifests, "limits.md": limits}
+if compatibility.KSERVE.is_dir():  # KServe's samples are no part of this repository
+    PAGES["kserve-compatibility.md"] = compatibility.page
 
 
 def stale() -> list[str]:

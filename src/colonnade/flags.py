@@ -74,7 +74,9 @@ FLAGS: Mapping[str, Flag] = {
     "--response-cache": Flag(Effect.WORKS),
     "--response-cache-ttl": Flag(Effect.WORKS),
     "--compile": Flag(Effect.WORKS),
-    "--explainer": Flag(Effect.WORKS, "shap: `:explain` tells what each feature contributed; the model is not compiled"),
+    "--explainer": Flag(
+        Effect.WORKS, "shap: `:explain` tells what each feature contributed; the model is not compiled"
+    ),
     "--compile-cache": Flag(Effect.PLACED, "all replicas of a platform share one folder"),
     "--compile-report": Flag(Effect.PLACED, "each replica has a file of its own"),
     "--grace": Flag(Effect.WORKS),

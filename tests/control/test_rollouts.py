@@ -114,5 +114,5 @@ def test_counts_are_summed_over_processes_and_their_restarts() -> None:
     traffic.observe(0, {**line, "epoch": 3.0, "answers": 1, "latencies": [1, 0]})
     assert traffic.counts("ns", ONE) == Counts(16, 1, (10, 6))
     traffic.observe(0, {})
-    traffic.keep("ns", set())
+    traffic.keep(set())
     assert traffic.counts("ns", ONE) == Counts()

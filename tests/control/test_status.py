@@ -227,7 +227,7 @@ def test_variants_are_told_of() -> None:
 
 
 def test_a_revision_that_sleeps_is_ready() -> None:
-    asleep = seen([], routed=(), count=0)
+    asleep = seen([], count=0)
     asleep = replace(asleep, latest=revision(1, proven=True))
     found = status(isvc(), [asleep], PLACE, "t0", {})
     assert conditions(found) == {"Ready": "True", "PredictorReady": "True", "IngressReady": "True", "Stopped": "False"}

@@ -1,4 +1,4 @@
-"""One machine, more services than it carries: they queue, take turns, keep to their limits, or are refused in numbers."""
+"""One machine, more services than it carries: they queue, take turns, keep to limits, or are refused in numbers."""
 
 from __future__ import annotations
 
@@ -89,7 +89,6 @@ def test_two_that_sleep_take_turns_where_there_is_room_for_one(small: Product, f
     assert [victim for victim, _ in events(small, "Evicted")].count("third") == 0
     for name in ("first", "second", "third"):
         small.colonnade("delete", "isvc", name)
-    until(lambda: not small.replica_pids(), "their replicas are gone")
 
 
 def test_what_does_not_fit_waits_and_what_never_fits_is_refused(small: Product, folder: Path) -> None:

@@ -42,7 +42,8 @@ def test_a_revision_that_fails_a_fifth_is_rolled_back(product: Product, tmp_path
     (told,) = service.events("RolloutRolledBack")
     numbers = r"errors (\d+\.\d+)% of \d+ against 0\.00% of \d+, p50 .* ms against .* ms"
     found = re.search(f"bad-predictor-00002 was rolled back at 20 %: too many errors: {numbers}", told)
-    assert found is not None and float(found[1]) > 1
+    assert found is not None, told
+    assert float(found[1]) > 1
     assert "keeps serving" in service.condition()["message"]
     assert "rolled back" in product.colonnade("rollout", "history", "bad")
     until(lambda: all("00001" in pod for pod in service.pods), "its replica is gone")

@@ -19,7 +19,9 @@ from .steady import Steady
 from .versions import Versions
 
 GOLDEN = [{"request": {"instances": [[5.1, 3.5, 1.4, 0.2]]}, "response": {"predictions": [0]}}]
-HANGS = "import time\nimport colonnade\n\n\nclass Model(colonnade.Model):\n    def load(self):\n        time.sleep(600)\n"
+HANGS = (
+    "import time\nimport colonnade\n\n\nclass Model(colonnade.Model):\n    def load(self):\n        time.sleep(600)\n"
+)
 CRASHES = """
 import os
 import threading

@@ -11,6 +11,12 @@ from .steady import Steady
 from .versions import Versions
 
 
+def takes_over(load: Steady, version: str) -> None:
+    """Wait until this version has given further answers."""
+    enough = load.answers[version] + 5
+    until(lambda: load.answers[version] > enough, f"{version} takes over")
+
+
 def roll(product: Product, folder: Path, name: str, rounds: int, rate: float) -> Steady:
     """So many rollouts of a new version and rollbacks to the first one, by turns, under a load."""
     service = Versions(product, name, folder)
@@ -22,8 +28,7 @@ def roll(product: Product, folder: Path, name: str, rounds: int, rate: float) ->
                     product.colonnade("rollout", "undo", name)
                 else:
                     service.apply(service.predictor(version), wait=False)
-                before = load.answers[version]
-                until(lambda: load.answers[version] > before + 5, f"{version} takes over")
+                takes_over(load, version)
     assert {f"new-{number}" for number in range(rounds)} <= set(load.answers)
     return load
 

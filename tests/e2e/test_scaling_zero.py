@@ -1,4 +1,4 @@
-"""A service at zero: requests wait for it in order, through the death of the control plane too, and no longer than they may."""
+"""A service at zero: requests wait for it in order, through the death of the control plane too, and not too long."""
 
 from __future__ import annotations
 
@@ -67,12 +67,14 @@ class Sleeper(Versions):
 
     def begin(self, count: int) -> list[http.client.HTTPConnection]:
         """So many requests, each of which is held before the next one is sent."""
-        begun = []
-        for _ in range(count):
-            before = self.held()
-            begun.append(self.send())
-            until(lambda: self.held() > before, "the request is held")
-        return begun
+        return [self.hold() for _ in range(count)]
+
+    def hold(self) -> http.client.HTTPConnection:
+        """A request, once it is held."""
+        before = self.held()
+        connection = self.send()
+        until(lambda: self.held() > before, "the request is held")
+        return connection
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_what_waits_for_a_replica_is_answered_in_its_order(sleeper: Sleeper) -> 
     begun = sleeper.begin(20)
     ((status, _),) = answers([sleeper.send(**{"x-envoy-expected-rq-timeout-ms": "300"})])
     assert status == 504, "one that may not wait so long is told in time, while the others wait"
-    (gone,) = sleeper.begin(1)
+    gone = sleeper.hold()
     gone.close()
     until(lambda: sleeper.held() == 20, "a caller who left waits no more")
     assert sleeper.product.replica_pids(), "a request wakes the service"

@@ -93,14 +93,14 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"autoScaling": {"metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}}]}}, "autoScaling.metrics[0].resource.target.type", "runs", ""),
     ({"autoScaling": {"metrics": [{"type": "PodMetric", "podmetric": {"metric": {"backend": "opentelemetry"}, "target": {}}}]}}, "autoScaling.metrics[0].podmetric.metric.backend", "emulated", "own /metrics"),
     ({"autoScaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}}}, "autoScaling.behavior.scaleDown.stabilizationWindowSeconds", "runs", ""),
-    ({"containerConcurrency": 2}, "containerConcurrency", "cluster-only", "not enforced"),
-    ({"canaryTrafficPercent": 2}, "canaryTrafficPercent", "cluster-only", "canaries are not run by this version"),
-    ({"logger": {"mode": "all"}}, "logger.mode", "cluster-only", "payload logging is not run"),
+    ({"containerConcurrency": 2}, "containerConcurrency", "runs", "more wait in the gateway"),
+    ({"canaryTrafficPercent": 2}, "canaryTrafficPercent", "runs", "splits exactly"),
+    ({"logger": {"mode": "all"}}, "logger.mode", "runs", "without a sidecar"),
     ({"timeout": 2}, "timeout", "runs", ""),
     ({"nodeSelector": {"a/b": "c"}}, "nodeSelector[a/b]", "cluster-only", "one machine"),
     ({"affinity": {"x": [{"y": 1}]}}, "affinity.x[0].y", "cluster-only", "one machine"),
     ({"tolerations": [{"key": "gpu"}]}, "tolerations[0].key", "emulated", "always met"),
-    ({"serviceAccountName": "x"}, "serviceAccountName", "cluster-only", "recorded"),
+    ({"serviceAccountName": "x"}, "serviceAccountName", "emulated", "replicas get no identity"),
     ({"volumes": [{"name": "v", "emptyDir": {}}]}, "volumes[0].emptyDir", "cluster-only", "local processes"),
     ({"containers": [{"command": ["x"], "image": "i"}]}, "containers[0].command[0]", "runs", "local process"),
     ({"containers": [{"command": ["x"], "image": "i"}]}, "containers[0].image", "emulated", "without the image"),
@@ -135,7 +135,9 @@ def test_what_is_not_run_stays_not_run_below_and_typos_are_still_found(iris: dic
 
 
 def test_a_transformer_runs_and_an_explainer_of_an_image_does_not(iris: dict[str, Any]) -> None:
-    iris["spec"]["transformer"] = {"containers": [{"name": "c", "command": ["x"], "args": ["--mine"]}]}
+    iris["spec"]["transformer"] = {
+        "containers": [{"name": "c", "image": "me/t:1", "command": ["x"], "args": ["--mine"]}]
+    }
     iris["spec"]["explainer"] = {"art": {"type": "SquareAttack"}}
     found = verdicts(iris)
     assert found["spec.transformer.containers[0].args[0]"].verdict == "runs"

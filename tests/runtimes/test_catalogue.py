@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from colonnade.errors import InvalidInput
-from colonnade.runtimes.catalogue import ENTRIES, RUNTIMES, detect, for_format, for_image, for_name, runtime
+from colonnade.runtimes import images
+from colonnade.runtimes.catalogue import RUNTIMES, detect, runtime
 
 
 def test_asking_the_catalogue_imports_no_framework() -> None:
     script = (
         "import sys; from colonnade.runtimes import catalogue as c;"
-        "c.for_format('sklearn'); c.for_image('a/mlserver:1');"
-        "heavy = {'numpy','sklearn','joblib','onnxruntime','xgboost','lightgbm','pandas','scipy','skops'};"
+        "heavy = {'numpy','sklearn','joblib','onnxruntime','xgboost','lightgbm','pandas','scipy','skops','torch'};"
         "print(sorted(heavy & set(sys.modules)));"
         "[c.runtime(name) for name in c.RUNTIMES];"
         "print(sorted((heavy - {'numpy'}) & set(sys.modules)))"
@@ -25,65 +25,42 @@ def test_asking_the_catalogue_imports_no_framework() -> None:
     assert ran.stdout.split("\n")[:2] == ["[]", "[]"], ran.stdout
 
 
-def test_every_entry_names_an_adapter_that_takes_its_formats() -> None:
-    for entry in ENTRIES:
-        assert set(entry.formats) <= set(runtime(entry.runtime).formats), entry
+def test_every_image_names_adapters_that_take_its_formats() -> None:
+    for image in images.IMAGES.values():
+        for form, name in image.adapters.items():
+            assert form in runtime(name).formats, (form, name)
     for name in RUNTIMES:
         assert runtime(name).name == name
-    with pytest.raises(InvalidInput, match="runtime 'torch' is unknown; use one of sklearn"):
-        runtime("torch")
+    with pytest.raises(InvalidInput, match="runtime 'keras' is unknown; use one of sklearn"):
+        runtime("keras")
 
 
 @pytest.mark.parametrize(
-    ("model_format", "protocol", "name"),
+    ("reference", "base"),
     [
-        ("sklearn", None, "kserve-sklearnserver"),
-        ("sklearn", "v1", "kserve-sklearnserver"),
-        ("sklearn", "v2", "kserve-mlserver"),
-        ("sklearn", "grpc-v2", "colonnade-sklearn"),
-        ("xgboost", "v1", "kserve-xgbserver"),
-        ("lightgbm", None, "kserve-lgbserver"),
-        ("onnx", "v2", "kserve-tritonserver"),
-        ("onnx", "v1", "colonnade-onnx"),
-        ("python", None, "colonnade-python"),
-        ("sklearn", "grpc-v1", None),
-        ("tensorflow", None, None),
-    ],
-)
-def test_a_format_gets_the_runtime_that_kserve_selects(
-    model_format: str, protocol: str | None, name: str | None
-) -> None:
-    entry = for_format(model_format, protocol)
-    assert (entry.name if entry else None) == name
-
-
-def test_a_runtime_may_be_named_that_is_never_selected() -> None:
-    entry = for_name("kserve-predictiveserver", "xgboost")
-    assert entry is not None
-    assert (entry.runtime, entry.auto_select) == ("xgboost", False)
-    assert for_name("kserve-xgbserver", "sklearn") is None
-    assert for_name("nothing") is None
-
-
-@pytest.mark.parametrize(
-    ("image", "adapter"),
-    [
-        ("kserve/sklearnserver:v0.15.0", "sklearn"),
-        ("sklearnserver", "sklearn"),
-        ("kserve-sklearnserver:replace", "sklearn"),
-        ("registry.example:5000/team/xgbserver", "xgboost"),
-        ("registry.example:5000/team/lgbserver:1@sha256:00ff", "lightgbm"),
-        ("kserve/lgbserver@sha256:00ff", "lightgbm"),
-        ("seldonio/mlserver:1.7.1", "auto"),
-        ("kserve-predictiveserver:latest", "auto"),
+        ("kserve/sklearnserver:v0.15.0", "sklearnserver"),
+        ("sklearnserver", "sklearnserver"),
+        ("kserve-sklearnserver:replace", "sklearnserver"),
+        ("registry.example:5000/team/xgbserver", "xgbserver"),
+        ("registry.example:5000/team/lgbserver:1@sha256:00ff", "lgbserver"),
+        ("seldonio/mlserver:1.7.1", "mlserver"),
+        ("tensorflow/serving:2.6.2", "tensorflow-serving"),
+        ("pytorch/torchserve-kfs:0.9.0", "torchserve"),
+        ("vllm/vllm-openai-cpu:v1", "vllm-openai"),
+        ("nvcr.io/nvidia/tritonserver:23.05", "tritonserver"),
         ("me/my-sklearnserver:1", None),
-        ("nvcr.io/nvidia/tritonserver:23.05", None),
         ("", None),
     ],
 )
-def test_a_known_image_maps_to_its_adapter(image: str, adapter: str | None) -> None:
-    entry = for_image(image)
-    assert (entry.runtime if entry else None) == adapter
+def test_an_image_is_known_by_its_name(reference: str, base: str | None) -> None:
+    assert images.of(reference) is (None if base is None else images.IMAGES[base])
+
+
+def test_programs_are_looked_for_on_the_path(tmp_path: Path) -> None:
+    program = tmp_path / "tritonserver"
+    program.touch(0o755)
+    (tmp_path / "vllm").touch(0o644)
+    assert images.installed(str(tmp_path)) == {"tritonserver"}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +76,8 @@ def test_a_known_image_maps_to_its_adapter(image: str, adapter: str | None) -> N
         ("m.bst", b"binf\0\0", "xgboost"),
         ("m.bst", b"{L\0\0\0\0\0\0\0\x07learner", "xgboost"),
         ("m.json", b'{"learner":{}}', "xgboost"),
+        ("m.pmml", b"", "pmml"),
+        ("m.pt2", b"", "torch"),
         ("model.py", b"", "python"),
     ],
 )
@@ -116,6 +95,24 @@ def test_a_model_py_wins_over_what_it_loads(tmp_path: Path) -> None:
     (tmp_path / "model.py").touch()
     (tmp_path / "model.joblib").touch()
     assert detect(tmp_path) == "python"
+
+
+@pytest.mark.parametrize(
+    ("files", "adapter"),
+    [
+        (["MLmodel", "model.pkl"], "mlflow"),
+        (["saved_model.pb", "fingerprint.pb"], "tensorflow"),
+        (["1/saved_model.pb", "2/saved_model.pb"], "tensorflow"),
+        (["config.json", "model.safetensors"], "huggingface"),
+        (["config.json", "pytorch_model-00001-of-00002.bin"], "huggingface"),
+        (["model.py", "MLmodel"], "python"),
+    ],
+)
+def test_a_folder_of_a_known_form_is_recognised(tmp_path: Path, files: list[str], adapter: str) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert detect(tmp_path) == adapter
 
 
 @pytest.mark.parametrize(

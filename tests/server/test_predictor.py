@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ PREDICTOR = """
         def predict(self, x: np.ndarray, headers=None, response_headers=None) -> np.ndarray:
             if (x < 0).any():
                 raise colonnade.InvalidInput("x is negative; send 0 or more")
+            if headers.get("x-request-id") == "garble":
+                return "no object"
             if headers.get("x-request-id") == "count-me":
                 return x * 0 + 7
             return x * 2.0
@@ -44,6 +47,9 @@ PLAIN = """
     class Nothing(colonnade.Model):
         def load(self):
             assert self.predictor is not None
+
+        async def explain(self, payload):
+            return self.predictor.ask(payload)
 """
 
 
@@ -105,8 +111,31 @@ def test_the_predictors_refusal_is_the_callers(plain: Replica) -> None:
     assert v2(plain, [-1.0]) == (400, {"error": "x is negative; send 0 or more"})
 
 
+def test_waiting_on_the_event_loop_is_refused_and_not_done(plain: Replica) -> None:
+    status, answer = v1(plain, [[1.0]], "explain")
+    assert status == 500
+    assert "await self.predictor.predict" in answer["error"]
+
+
+def test_many_at_a_time(transformer: Replica) -> None:
+    def both(number: int) -> tuple[Any, Any]:
+        rows = [[float(number)]]
+        return v1(transformer, rows), v1(transformer, rows, "explain")
+
+    with ThreadPoolExecutor(16) as crew:
+        for number, answers in enumerate(crew.map(both, range(100))):
+            predicted, explained = answers
+            assert predicted == (200, {"predictions": [[2.0 * number + 2]]})
+            assert explained == (200, {"explanations": [[2.0]]})
+
+
 def test_the_request_keeps_its_id(plain: Replica) -> None:
     assert v1(plain, [[1.0]], **{"x-request-id": "count-me"}) == (200, {"predictions": [[7.0]]})
+
+
+def test_an_answer_of_no_protocol_is_not_the_callers_fault(start: Start, behind: Replica) -> None:
+    status, answer = v1(before(start, behind, "v1", PLAIN), [[1.0]], **{"x-request-id": "garble"})
+    assert (status, answer) == (502, {"error": "The predictor's answer is no JSON object."})
 
 
 def test_a_predictor_that_is_not_there_is_said(start: Start) -> None:

@@ -7,15 +7,11 @@ from typing import Any
 
 import click
 
-from colonnade.cli import output
+from colonnade.cli import output, refusals
 from colonnade.cli.exits import FAILED
 from colonnade.cli.manifests import read_texts
-from colonnade.control import builtin, template
-from colonnade.errors import Error
-from colonnade.resources import defaulting, validation, verdicts
-from colonnade.resources.kinds import INFERENCE_SERVICE, by_kind
+from colonnade.resources import verdicts
 from colonnade.runtimes import images
-from colonnade.storage import fetch
 
 
 @click.command("check", short_help="say, field by field, what of a manifest runs here")
@@ -42,44 +38,21 @@ def report(document: verdicts.DocumentVerdicts) -> dict[str, Any]:
     """What is said of one document: the verdict on each field, how many of each, and whether the whole is valid."""
     obj = document.object or {}
     metadata = obj.get("metadata")
+    invalid = refusals.invalid(obj)
+    refused = None if invalid else refusals.refused(obj, images.installed())
     return {
         "source": document.source,
         "line": document.line,
         "kind": obj.get("kind"),
         "name": metadata.get("name") if isinstance(metadata, dict) else None,
         "verdicts": dict(Counter(field.verdict for field in document.fields)),
-        "invalid": (invalid := _invalid(obj)),
-        "refused": None if invalid else _refused(obj),
+        "invalid": invalid.message if invalid else None,
+        "refused": refused.message if refused else None,
         "fields": [
             {"path": field.path, "value": field.value, "verdict": field.verdict, "note": field.note}
             for field in document.fields
         ],
     }
-
-
-def _invalid(obj: dict[str, Any]) -> str | None:
-    if by_kind(obj.get("apiVersion"), obj.get("kind")) is None:
-        return None
-    try:
-        validation.validate(defaulting.default(obj))
-    except Error as error:
-        return error.message
-    return None
-
-
-def _refused(obj: dict[str, Any]) -> str | None:
-    """Why a valid service would not run on this machine at all; None if it would."""
-    if by_kind(obj.get("apiVersion"), obj.get("kind")) is not INFERENCE_SERVICE:
-        return None
-    planned = template.plan(defaulting.default(obj), "predictor", builtin.runtimes(images.installed()))
-    if isinstance(planned, template.Refusal):
-        return planned.message
-    try:
-        for source in planned.sources:
-            fetch.check_uri(source.uri)
-    except Error as error:
-        return error.message
-    return None
 
 
 def _print(entry: dict[str, Any]) -> None:

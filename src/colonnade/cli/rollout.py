@@ -15,7 +15,7 @@ from colonnade.cli.api import Api, Object, kind_path
 from colonnade.cli.exits import NOT_READY, CommandFailed, Outdated
 from colonnade.cli.state import Target, pass_target
 from colonnade.cli.targets import kind_named, namespace_option, service, service_kind
-from colonnade.control import components, progress, revisions
+from colonnade.control import components, progress, revisions, shadowing
 from colonnade.control.api import ownership
 from colonnade.control.components import PREDICTOR, Component
 from colonnade.control.revisions import Revision
@@ -250,6 +250,10 @@ def _notes(isvc: Object) -> list[str]:
         f"{name}: {found.revision} is at {found.percent} % of its rollout"
         for name, found in progress.recorded(status.get("annotations") or {}).items()
     ]
+    shadow = shadowing.recorded(status.get("annotations") or {})
+    if shadow is not None:
+        compared = ", ".join(f"{count} {outcome}" for outcome, count in sorted(shadow.outcomes.items()))
+        lines.append(f"{shadow.revision} is a shadow of {shadow.percent:g} % of the requests: {compared or 'none yet'}")
     ready: Object = next((each for each in status.get("conditions") or [] if each.get("type") == "Ready"), {})
     return [*lines, str(ready["message"])] if ready.get("message") else lines
 

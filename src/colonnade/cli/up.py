@@ -115,6 +115,12 @@ _MOST_OVERCOMMIT = 1000.0
     help=f"How many times it all may be claimed; cpu={defaults.OVERCOMMIT_CPU:g} and "
     f"memory={defaults.OVERCOMMIT_MEMORY:g} by default. One replica never gets more than there is.",
 )
+@click.option(
+    "--parked-memory",
+    type=QuantityType(),
+    show_default="a quarter of the memory",
+    help="Models of services that scaled to zero that are kept in the page cache, such as 2Gi; 0 for none.",
+)
 @click.option("--domain", default=defaults.DOMAIN, show_default=True, help="Last part of the services' host names.")
 @click.option("--require-token", is_flag=True, help="Requests need the token on loopback, too.")
 @click.option("-f", "--filename", "sources", multiple=True, help="Apply these manifests at start: file, folder or -.")
@@ -148,6 +154,7 @@ def command(
     gpus: int | None,
     overcommits: tuple[str, ...],
     pool: str,
+    parked_memory: int | None,
     domain: str,
     require_token: bool,
     sources: tuple[str, ...],
@@ -181,6 +188,7 @@ def command(
         volumes=_volumes(claims),
         offer=Offer(cpu, memory, gpus, _factors(overcommits)),
         pooling=_pooling(pool),
+        parked_bytes=parked_memory,
     )
     start(settings, log_level, _say_ready)
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from colonnade.control import payloadlogs
 from colonnade.control.objects import Object, metadata_of
 from colonnade.errors import Forbidden, InvalidInput
 from colonnade.resources import kinds, runtimerules
@@ -98,6 +99,8 @@ def admit(kind: Kind, obj: Object, live: Object | None) -> Object:
     except msgspec.ValidationError as error:  # a value of the wrong type in a part that the rules do not go into
         text, _, where = str(error).partition(" - at ")
         raise invalid(obj, [(where.strip("`").removeprefix("$."), f"Invalid value: {text}")]) from None
+    if kind is kinds.INFERENCE_SERVICE and (wrong := list(payloadlogs.causes(obj))):
+        raise invalid(obj, wrong)
     if kind is kinds.SECRET:
         _check_base64(obj, "data")
     elif kind is kinds.CONFIG_MAP:

@@ -8,7 +8,7 @@ with four services.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -25,6 +25,8 @@ _PARTITION = "nvidia.com/mig-"
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 SHARE_VARIABLE = "COLONNADE_GPU_SHARE"
 
+Amounts = dict[str, Decimal]
+
 
 def of(pod: Mapping[str, Any]) -> Claim:
     """What a pod claims.
@@ -32,25 +34,21 @@ def of(pod: Mapping[str, Any]) -> Claim:
     Raises:
         InvalidInput: an amount cannot be read, or the share of a GPU is none.
     """
-    cpu = memory = gpu = pinned = 0
-    others: dict[str, int] = {}
-    for container in pod["spec"]["containers"]:
-        limits, requests = _amounts(container)
-        asked = {**limits, **requests}
-        cpu += _whole(asked.get("cpu", Decimal(0)) * MILLI)
-        memory += _whole(asked.get("memory", Decimal(0)))
-        pinned += _cores(limits)
-        gpu += sum(_whole(asked[name] * MILLI) for name in GPU_RESOURCES if name in asked)
-        for name, amount in asked.items():
-            if name in _OTHER_DEVICES or name.startswith(_PARTITION):
-                others[name] = others.get(name, 0) + _whole(amount)
+    limits, asked = _amounts(pod)
+    gpu = sum(_milli(asked.get(name)) for name in GPU_RESOURCES)
+    others = [
+        (name, _whole(amount))
+        for name, amount in sorted(asked.items())
+        if name in _OTHER_DEVICES or name.startswith(_PARTITION)
+    ]
     if gpu % MILLI:
         text = f"a GPU is given as a whole, not {quantity.shown_milli(gpu)}; for a part of one set"
         raise InvalidInput(f'{GPU_RESOURCES[0]}: {text} the annotation {defaults.GPU_SHARE}: "0.25".')
     share = gpu_share(pod["metadata"].get("annotations") or {})
     if share and gpu > MILLI:
         raise InvalidInput(f"annotation {defaults.GPU_SHARE} shares one GPU, and {gpu // MILLI} are asked for.")
-    return Claim(cpu, memory, share or gpu, pinned, tuple(sorted(others.items())))
+    pinned = -(-_milli(limits.get(CPU)) // MILLI)  # as many cores as it takes to give what it may use at most
+    return Claim(_milli(asked.get(CPU)), _whole(asked.get(MEMORY)), share or gpu, pinned, tuple(others))
 
 
 def gpu_share(annotations: Mapping[str, str]) -> int:
@@ -74,12 +72,8 @@ def gpu_share(annotations: Mapping[str, str]) -> int:
 
 def limits(pod: Mapping[str, Any], held: Held) -> Limits:
     """What the process of a pod is held to, where it was admitted."""
-    cpu = memory = 0
-    for container in pod["spec"]["containers"]:
-        given, _ = _amounts(container)
-        cpu += _whole(given.get("cpu", Decimal(0)) * MILLI)
-        memory += _whole(given.get("memory", Decimal(0)))
-    return Limits(cpu, held.claim.cpu, memory, held.cores)
+    given, _ = _amounts(pod)
+    return Limits(_milli(given.get(CPU)), held.claim.cpu, _whole(given.get(MEMORY)), held.cores)
 
 
 def variables(held: Held) -> dict[str, str]:
@@ -125,18 +119,39 @@ def _shortage(each: Shortage, machine: Machine, lack: Lack) -> str:
     )
 
 
-def _amounts(container: Mapping[str, Any]) -> Iterator[dict[str, Decimal]]:
-    """Limits and requests of a container."""
-    resources = container.get("resources") or {}
-    for part in ("limits", "requests"):
-        yield {name: quantity.parse(amount) for name, amount in (resources.get(part) or {}).items()}
+def _amounts(pod: Mapping[str, Any]) -> tuple[Amounts, Amounts]:
+    """The limits of a pod, and what it asks for: requests, and limits of what is not requested.
+
+    Amounts of its containers are summed; one that the pod has itself stands in for theirs, as in Kubernetes.
+    """
+    parts = [_parts(container) for container in pod["spec"]["containers"]]
+    limits, requests = _parts(pod["spec"])
+    most = _sum(limits for limits, _ in parts) | limits
+    return most, _sum(limits | requests for limits, requests in parts) | limits | requests
 
 
-def _cores(limits: Mapping[str, Decimal]) -> int:
-    """How many cores it takes to give what it may use at most; 0 for no limit."""
-    return int(limits["cpu"].to_integral_value(ROUND_CEILING)) if limits.get("cpu") else 0
+def _sum(parts: Iterable[Amounts]) -> Amounts:
+    total: Amounts = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, Decimal(0)) + amount
+    return total
 
 
-def _whole(amount: Decimal) -> int:
+def _parts(of: Mapping[str, Any]) -> tuple[Amounts, Amounts]:
+    """The limits and the requests in the `resources` of a container or a pod."""
+    resources = of.get("resources") or {}
+    limits, requests = (
+        {name: quantity.parse(amount) for name, amount in (resources.get(part) or {}).items()}
+        for part in ("limits", "requests")
+    )
+    return limits, requests
+
+
+def _whole(amount: Decimal | None) -> int:
     """A claim is rounded up, as Kubernetes does."""
-    return int(amount.to_integral_value(ROUND_CEILING))
+    return int((amount or Decimal(0)).to_integral_value(ROUND_CEILING))
+
+
+def _milli(amount: Decimal | None) -> int:
+    return _whole((amount or Decimal(0)) * MILLI)

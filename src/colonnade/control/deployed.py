@@ -72,6 +72,7 @@ class Deployed:
         stopped: whether the user stopped the service.
         variants: what `spec.canary` asks for and can run.
         progress: of a gradual rollout, while one is under way.
+        shadow: how the answers of its shadow compared so far, as a record (see `shadowing`), or "".
     """
 
     component: Component
@@ -90,6 +91,7 @@ class Deployed:
     stopped: bool = False
     variants: tuple[Variant, ...] = ()
     progress: Progress | None = None
+    shadow: str = ""
 
     @property
     def wanted(self) -> str:
@@ -121,7 +123,7 @@ class Deployed:
     @property
     def reached(self) -> bool:
         """Whether the gateway sends to it, or to what it was before."""
-        return self.up and (bool(self.routed) or any(map(self.asleep, self.serving)))
+        return self.up and bool(self.routed)
 
     @property
     def trouble(self) -> Failure | None:
@@ -148,7 +150,7 @@ class Deployed:
         ready, count = self.ready(wanted), self.counts.get(wanted, 0)
         there = self.split.goal == self.split.now.shares and self.up
         if there and (ready or self.asleep(wanted)) and self.failure is None:
-            if all(name in self.routed or self.asleep(name) for name in self.serving):
+            if all(name in self.routed for name in self.serving):
                 return Verdict(UP)
             text = f"Revision {wanted} is ready; the gateway is being told to send to it."
             return Verdict(WAITS, "RevisionMissing", text)

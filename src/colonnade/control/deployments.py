@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from colonnade import defaults
-from colonnade.control import components, progress, revisions, rollout, safety, template
+from colonnade.control import components, revisions, rollout, safety, shadowing, template
 from colonnade.control.components import Component
 from colonnade.control.deployed import Deployed, Failure, Variant
 from colonnade.control.environments import EnvironmentBuilder
@@ -83,9 +83,10 @@ class Deployments:
         index: Index,
         scale: Scale,
         rollouts: Rollouts,
+        compared: Callable[[str, str], Mapping[str, int]],
         look: Callable[[Key], None],
     ) -> None:
-        """`look` asks for another look at a service."""
+        """`compared` has the outcomes of a shadow, by its namespace and name; `look` asks for another look at a service."""
         self._store = store
         self._events = events
         self._fetcher = fetcher
@@ -93,6 +94,7 @@ class Deployments:
         self._index = index
         self._scale = scale
         self._rollouts = rollouts
+        self._compared = compared
         self._look = look
 
     def roll(self, isvc: dict[str, Any], component: Component, runtimes: Runtimes, *, stopped: bool) -> Rolled:
@@ -138,8 +140,10 @@ class Deployments:
             scanned=safety.record(outcome.reports),
             progress=None if move is None or split.now.rolledout == move.progress.revision else move.progress,
             variants=tuple(Variant(one.component.variant, one.name, percent) for one, percent in ways),
+            shadow=self._shadow(isvc, component),
         )
-        waits = [each for each in (outcome.again, None if move is None else move.again) if each is not None]
+        looks = outcome.again, None if move is None else move.again, shadowing.LOOK if seen.shadow else None
+        waits = [each for each in looks if each is not None]
         return Rolled(seen, change.retire, min(waits, default=None))
 
     def forget(self, found: Iterable[Mapping[str, Any]]) -> None:
@@ -247,6 +251,13 @@ class Deployments:
         wish = Wish(name, percent, tuple((revision.name, share) for revision, share in ways))
         split = rollout.split(wish, past, ready=ready, serves=lambda name: alive[name] > 0, known=history.__contains__)
         return split, move
+
+    def _shadow(self, isvc: dict[str, Any], component: Component) -> str:
+        """How the answers of the shadow compared so far, as a record; "" without a shadow."""
+        shadow = shadowing.of(isvc) if component.name == components.PREDICTOR else None
+        if shadow is None:
+            return ""
+        return shadowing.record(shadow, self._compared(isvc["metadata"]["namespace"], shadow.revision))
 
     def _reject(self, isvc: dict[str, Any], revision: Revision, why: str) -> Revision:
         """Take the traffic from a revision for good."""

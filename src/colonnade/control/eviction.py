@@ -87,10 +87,10 @@ class Eviction:
         staying = {key: each for key, each in held.items() if key not in self._going and not self._draining(key)}
         if isinstance(place(self._budget.machine, list(staying.values()), first.pod.claim), Held):
             return
-        idle = dict(self._idle(first.service, staying))
-        for one in evict(self._budget.machine, staying, first.pod.claim, idle):
+        idle = {one.key: (one, key) for one, key in self._idle(first.service, staying)}
+        for one in evict(self._budget.machine, staying, first.pod.claim, [one for one, _ in idle.values()]):
             self._going |= dict.fromkeys(one.members, now + GOING)
-            self._rest(idle[one], first, now - one.used)
+            self._rest(idle[one.key][1], first, now - one.used)
 
     def _first(self) -> _Wait | None:
         """The first in line that could fit."""
@@ -110,7 +110,8 @@ class Eviction:
                 for pod in self._index.pods(Key(key.namespace, key.service))
                 if revisions.of_pod(pod) == key.revision and not revisions.draining(pod)
             ]
-            members = frozenset(f"{key.namespace}/{pod['metadata']['name']}" for pod in pods) & staying.keys()
+            names = (f"{key.namespace}/{pod['metadata']['name']}" for pod in pods)
+            members = frozenset(name for name in names if name in staying)
             if members and all(map(is_ready, pods)):  # one that still starts was asked for just now
                 yield Idle(f"{key.namespace}/{key.revision}", self._clock() - unused, members), key
 

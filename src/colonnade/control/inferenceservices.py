@@ -80,7 +80,7 @@ class InferenceServices:
         rolled = [
             self._deployments.roll(wanted, component, runtimes, stopped=stopped) for component in components.of(wanted)
         ]
-        seen = [replace(each.seen, routed=self._routed(each.seen.pods)) for each in rolled]
+        seen = [replace(each.seen, routed=self._routed(key.namespace, each.seen)) for each in rolled]
         self._write(key, wanted, seen, own_ports)  # first the traffic moves, then what it left is retired
         again = self._retire([*gone, *(pod for each in rolled for pod in each.retire)])
         return min(
@@ -97,10 +97,11 @@ class InferenceServices:
                 self._ports.release(Port(key, use))
         return {use: self._ports.reserve(Port(key, use), ports.recorded(isvc, use)) for use in uses}
 
-    def _routed(self, pods: Iterable[dict[str, Any]]) -> frozenset[str]:
-        """The names of the revisions that the gateway sends to."""
-        told = (pod for pod in pods if self._router.told(Key(pod["metadata"]["namespace"], pod["metadata"]["name"])))
-        return frozenset(revisions.of_pod(pod) for pod in told)
+    def _routed(self, namespace: str, seen: Deployed) -> frozenset[str]:
+        """The names of the revisions that the gateway sends to, or would wake for a request."""
+        told = (pod for pod in seen.pods if self._router.told(Key(namespace, pod["metadata"]["name"])))
+        asleep = (name for name in seen.serving if seen.asleep(name) and self._router.knows(namespace, name))
+        return frozenset((*map(revisions.of_pod, told), *asleep))
 
     def _retire(self, pods: Iterable[dict[str, Any]]) -> float | None:
         """Take pods out of the traffic; remove those that no gateway sends to. Returns seconds until the next look."""

@@ -84,6 +84,11 @@ class Layout:
         """What was found in models, so that they are not scanned again."""
         return self.root / "scans"
 
+    @property
+    def payload_access(self) -> Path:
+        """The folder for what the gateway needs to put payload logs into buckets."""
+        return self.root / "payload-access"
+
     def volumes(self, namespace: str) -> Path:
         """The folder in which the claims of a namespace are folders."""
         return self.root / "volumes" / namespace

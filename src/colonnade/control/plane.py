@@ -22,13 +22,14 @@ from typing import Any
 import msgspec
 
 from colonnade import defaults, errors
-from colonnade.control import inferencegraphs, kubeconfig, lock, revisions, runtimecatalogue
+from colonnade.control import inferencegraphs, kubeconfig, lock, node, revisions, runtimecatalogue
 from colonnade.control.api.app import api
 from colonnade.control.applying import apply_all
 from colonnade.control.artefacts import Artefacts
 from colonnade.control.autoscaler import Autoscaler
 from colonnade.control.budget import Budget, Offer
 from colonnade.control.controller import Controller
+from colonnade.control.credentials import Credentials
 from colonnade.control.deployments import Deployments
 from colonnade.control.environments import EnvironmentBuilder
 from colonnade.control.events import Events
@@ -43,7 +44,8 @@ from colonnade.control.layout import Endpoints, Layout
 from colonnade.control.localmodels import LocalModels
 from colonnade.control.measuring import Measuring
 from colonnade.control.metric_servers import MetricServers
-from colonnade.control.objects import Ref
+from colonnade.control.parking import Parking, allowance
+from colonnade.control.payloadlogs import PayloadLogs
 from colonnade.control.pods import Pods
 from colonnade.control.pooling import Pooling
 from colonnade.control.ports import Ports
@@ -94,6 +96,7 @@ class Settings:
         trusted: prefixes of URIs whose models may run code.
         volumes: folders for the claims of `pvc://`, by namespace and name.
         pooling: which replicas are forked by processes that have made their imports.
+        parked_bytes: of models of services that sleep, kept in memory; None for a share of the machine's.
         offer: what of the machine replicas may have.
     """
 
@@ -115,6 +118,7 @@ class Settings:
     trusted: tuple[str, ...] = ()
     volumes: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     pooling: Pooling = Pooling()  # noqa: RUF009  a value
+    parked_bytes: int | None = None
     offer: Offer = field(default_factory=Offer)
 
     def certificate(self) -> Certificate | None:
@@ -178,7 +182,7 @@ class _Plane:
             Cache(layout.cache),
             mirror=settings.mirror,
             limit=settings.cache_bytes,
-            volumes=lambda namespace: Volumes(settings.volumes.get(namespace, {}), layout.volumes(namespace)),
+            volumes=self._volumes,
             inspect=Safety(layout.scans, settings.trusted).inspect,
         )
         self._fetcher = Fetcher(self._artefacts.prepare, still=self._artefacts.still)
@@ -204,6 +208,7 @@ class _Plane:
         )
         self._ports = Ports()
         self._traffic = Traffic()
+        self._rollouts = Rollouts(self._traffic.counts)
         self._index = Index(store)
         self._metric_servers = MetricServers()
         readings = Readings(store, platform)
@@ -226,9 +231,17 @@ class _Plane:
             self._gateway.push,
             self._routes_changed,
             self._graphs,
+            PayloadLogs(
+                Credentials(store, layout.cache / "authorities"), self._volumes, layout.payload_access, self._events
+            ).of,
         )
-        self._budget = Budget(settings.offer.machine(os.environ), lambda key: self._pod_controller.look(key))
+        self._budget = Budget(
+            settings.offer.machine(os.environ),
+            lambda key: self._pod_controller.look(key),
+            lambda: node.keep(store, self._budget),
+        )
         self._eviction = Eviction(self._budget, store, self._index, self._autoscaler, self._events)
+        self._parking = Parking(allowance() if settings.parked_bytes is None else settings.parked_bytes)
         self._pods = Pods(
             store,
             platform,
@@ -238,8 +251,13 @@ class _Plane:
             layout.compiled,
             self._budget,
             pooling=settings.pooling,
+            parking=self._parking,
         )
         self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
+
+    def _volumes(self, namespace: str) -> Volumes:
+        """The claims of a namespace."""
+        return Volumes(self._settings.volumes.get(namespace, {}), self._layout.volumes(namespace))
 
     async def run(self, ready: Callable[[Endpoints], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -279,7 +297,8 @@ class _Plane:
             self._environments,
             self._index,
             self._autoscaler,
-            Rollouts(self._traffic.counts),
+            self._rollouts,
+            self._traffic.shadow,
             lambda key: self._services.look(key),
         )
         services = InferenceServices(
@@ -313,6 +332,7 @@ class _Plane:
                 group.create_task(self._graph_controller.run(self._graphs.keys)),
                 group.create_task(self._local_model_controller.run(self._local_models.keys)),
                 group.create_task(self._artefacts.run()),
+                group.create_task(self._parking.run()),
                 group.create_task(self._prune()),
                 group.create_task(self._autoscaler.run()),
                 group.create_task(self._eviction.run()),
@@ -384,6 +404,8 @@ class _Plane:
         key = Key(ref.namespace, ref.name)
         if (ref.group, ref.resource) == (GROUP, RESOURCE):
             self._services.look(key)
+            if change.type == "DELETED":
+                self._parking.forget(str(key))
             if change.type != "MODIFIED":
                 self._local_models.look_all()  # their status names the services that they serve
             for graph in self._graphs.naming(key):
@@ -419,11 +441,9 @@ class _Plane:
         self._traffic.observe(worker, line)
         self._autoscaler.observe(worker, line)
 
-    def _routes_changed(self, pods: set[Key]) -> None:
-        for key in pods:
-            pod = self._store.get(Ref("", "pods", *key))
-            if pod is not None:
-                self._services.look(Key(key.namespace, revisions.service_of(pod)))
+    def _routes_changed(self, services: set[Key]) -> None:
+        for key in services:
+            self._services.look(key)
 
     async def _prune(self) -> None:
         while True:
@@ -435,6 +455,13 @@ class _Plane:
                 await self._environments.prune(self._store.list("", "pods")[0])
             except Exception:
                 log.exception("old environments could not be removed")
+            known = {
+                (key.namespace, found["metadata"]["name"])
+                for key in self._index.keys()  # noqa: SIM118  no mapping
+                for found in self._index.revisions(key)
+            }
+            self._traffic.keep(known)
+            self._rollouts.keep(known)
             await asyncio.sleep(_PRUNE_PERIOD)
 
 

@@ -19,12 +19,13 @@ from colonnade.control.budget import Budget
 from colonnade.control.events import Events
 from colonnade.control.index import SERVICES
 from colonnade.control.objects import Ref
+from colonnade.control.parking import Parking, weights
 from colonnade.control.podstatus import CRASH_LOOP, Unschedulable, Waiting
 from colonnade.control.pooling import Pooling
 from colonnade.control.ports import DIRECT, Port, Ports
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key, backoff
-from colonnade.platforms.base import Platform, ReplicaSpec, ReplicaState, Seed
+from colonnade.platforms.base import Platform, ReplicaSpec, ReplicaState
 from colonnade.platforms.budget import Held
 from colonnade.platforms.ports import free_port
 from colonnade.platforms.records import TERMINATION
@@ -64,6 +65,7 @@ class Pods:
         now: Callable[[], float] = time.time,
         ready_timeout: float = defaults.READY_TIMEOUT,
         pooling: Pooling = Pooling(),  # noqa: B008  a value
+        parking: Parking | None = None,
     ) -> None:
         """`run` is the folder of the replicas' sockets; `ports` has the services' own;
         `compiled` is the folder of compiled models; `budget` admits; `pooling` says which replicas are
@@ -78,6 +80,7 @@ class Pods:
         self._now = now
         self._ready_timeout = ready_timeout
         self._pooling = pooling
+        self._parking = parking or Parking(0)
         self._trouble: dict[Key, _Trouble] = {}
 
     def keys(self) -> Iterable[Key]:
@@ -117,6 +120,8 @@ class Pods:
         if state is not None:
             _remove_sockets(state)
         self._budget.release(key)  # what it held is free only now
+        if state is not None:
+            await self._park(key, state.spec)
 
     async def _tend(self, key: Key, pod: dict[str, Any], state: ReplicaState) -> float | None:
         """The process runs: report it, and end it if it is stuck or takes too long to become ready."""
@@ -181,7 +186,11 @@ class Pods:
             _link(replica.model_links(pod, Path(place.models)))
             spec = replica.spec_of(pod, place, lambda resource, name: self._data(resource, key.namespace, name))
             admitted = _admitted(spec, pod, held)
-            await self._platform.start(msgspec.structs.replace(admitted, seed=self._seed(key, pod, admitted)))
+            isvc = self._sleeper(key.namespace, revisions.service_of(pod), revisions.component_of(pod))
+            if isvc is not None:
+                self._parking.wake(f"{key.namespace}/{revisions.service_of(pod)}", weights(admitted.argv))
+            seed = self._pooling.seed_of(admitted.argv, admitted.env, sleeps=isvc is not None)
+            await self._platform.start(msgspec.structs.replace(admitted, seed=seed))
         except (replica.Misconfigured, errors.LoadFailed, errors.InvalidInput) as error:
             reason = "RunContainerError" if isinstance(error, errors.LoadFailed) else "CreateContainerConfigError"
             trouble = self._trouble.setdefault(key, _Trouble())
@@ -200,12 +209,23 @@ class Pods:
         self._write(key, pod, state, None, "", restarts)
         return self._ready_timeout
 
-    def _seed(self, key: Key, pod: dict[str, Any], spec: ReplicaSpec) -> Seed | None:
-        """What can fork the replica."""
-        isvc = self._store.get(Ref("serving.kserve.io", SERVICES, key.namespace, revisions.service_of(pod)))
-        component = ((isvc or {}).get("spec") or {}).get(revisions.component_of(pod))
-        sleeps = isvc is not None and component is not None and routing.sleeps(isvc, component)
-        return self._pooling.seed_of(spec.argv, spec.env, sleeps=sleeps)
+    def _sleeper(self, namespace: str, service: str, component: str) -> dict[str, Any] | None:
+        """The service, if this component of it may have no replica."""
+        isvc = self._store.get(Ref("serving.kserve.io", SERVICES, namespace, service))
+        spec = ((isvc or {}).get("spec") or {}).get(component)
+        return isvc if isvc is not None and spec is not None and routing.sleeps(isvc, spec) else None
+
+    async def _park(self, key: Key, spec: ReplicaSpec) -> None:
+        """Keep in memory what the last replica of a service that sleeps has loaded."""
+        service = spec.env.get("INFERENCE_SERVICE_NAME", "")
+        isvc = self._sleeper(key.namespace, service, components.PREDICTOR)
+        others = (state.spec for state in self._platform.list() if state.running)
+        same = (key.namespace, service)
+        if isvc is None or any((each.namespace, each.env.get("INFERENCE_SERVICE_NAME")) == same for each in others):
+            return
+        size = await self._parking.park(f"{key.namespace}/{service}", weights(spec.argv))
+        if size:
+            self._events.record(isvc, "Parked", f"Its model sleeps in memory without a process: {size} bytes")
 
     def _crashed(self, key: Key, pod: dict[str, Any], ended: ReplicaState) -> _Trouble:
         """Count an end that was not counted yet, and decide when to start again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 from colonnade import defaults
@@ -51,6 +51,11 @@ class Rollouts:
             return progress.begin(latest.name, pace, now)
         judgement = self._judge(namespace, stable, found, pace.analysis)
         return progress.move(found, pace, judgement, now)
+
+    def keep(self, revisions: Container[tuple[str, str]]) -> None:
+        """Forget what was measured of all revisions but these, each known by its namespace and name."""
+        for key in [key for key in self._marks if key not in revisions]:
+            del self._marks[key]
 
     def _judge(
         self, namespace: str, stable: str, found: Progress, wanted: analysis.Settings | None

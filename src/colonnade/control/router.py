@@ -13,13 +13,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from colonnade.control import components, routing
 from colonnade.control.index import Index
 from colonnade.control.ports import Port, Ports
 from colonnade.control.workqueue import Key, backoff
 from colonnade.gateway.admin import load
+from colonnade.gateway.payloads.settings import Logging
 from colonnade.gateway.routes import Route, RouteTable
 from colonnade.platforms.base import Platform
 
@@ -62,11 +63,14 @@ class Router:
         push: Callable[[RouteTable], Awaitable[None]],
         changed: Callable[[set[Key]], None],
         graphs: Graphs | None = None,
+        payloads: Callable[[Mapping[str, Any], str], Logging | None] = lambda isvc, component: None,
     ) -> None:
         """`file` is where the gateway keeps its routes: what it may send to before the first push.
 
-        `changed` is called with pods that the gateway now sends to, or surely sends to no more.
+        `changed` is called with pods that the gateway now sends to, or surely sends to no more. `payloads` says where
+        those of a component of a service are logged.
         """
+        self._payloads = payloads
         self._graphs = graphs
         self._index = index
         self._platform = platform
@@ -80,7 +84,8 @@ class Router:
         self._last_made: dict[Key, _Made] = {}
         self._rest = DEBOUNCE
         self._serving = _backends(load(file))  # what a gateway of an earlier control plane may send to
-        self._told = set(self._serving)
+        self._told = dict(self._serving)
+        self._named: dict[Key, Key] = {}
 
     def look(self) -> None:
         """Something changed that routes are made of."""
@@ -98,6 +103,10 @@ class Router:
     def told(self, key: Key) -> bool:
         """Whether the gateway has acknowledged that it is to send requests to this pod."""
         return key in self._told
+
+    def knows(self, namespace: str, revision: str) -> bool:
+        """Whether the gateway has acknowledged this revision, with or without replicas."""
+        return Key(namespace, revision) in self._named
 
     async def run(self) -> None:
         """Push until cancelled."""
@@ -146,7 +155,7 @@ class Router:
             return last
         isvc = self._index.service(key)
         port = partial(self._port, key)
-        found = () if isvc is None else tuple(routing.routes(isvc, pods, addresses, self._domain, port))
+        found = () if isvc is None else tuple(routing.routes(isvc, pods, addresses, self._domain, port, self._payloads))
         return _Made(inputs, found)
 
     def _port(self, service: Key, component: str) -> int | None:
@@ -154,26 +163,43 @@ class Router:
 
     async def _send(self, table: RouteTable) -> None:
         """Write and push a table. While that is under way, the pods of the old table and of the new one are in use."""
-        fresh = _backends(table)
+        fresh, named = _backends(table), _revisions(table)
         self._serving |= fresh
         await self._push(table)
         self._last = table
         if self._graphs is not None:
             self._graphs.pushed(table)
-        begun, self._told = fresh - self._told, fresh
+        begun = {fresh[pod] for pod in fresh.keys() - self._told.keys()}
+        begun |= {named[revision] for revision in named.keys() - self._named.keys()}
+        self._told, self._named = fresh, named
         if begun:
             self._changed(begun)
-        gone = self._serving - fresh
+        gone = {pod: service for pod, service in self._serving.items() if pod not in fresh}
         if gone:
             asyncio.get_running_loop().call_later(LINGER, self._release, gone)
 
-    def _release(self, gone: set[Key]) -> None:
+    def _release(self, gone: Mapping[Key, Key]) -> None:
         """Requests that were on their way when the routes changed have arrived: the pods may go."""
-        if self._last is not None:
-            gone = gone - _backends(self._last)
-        self._serving -= gone
-        self._changed(gone)
+        back = {} if self._last is None else _backends(self._last)
+        left = {pod: service for pod, service in gone.items() if pod not in back}
+        for pod in left:
+            self._serving.pop(pod, None)
+        self._changed(set(left.values()))
 
 
-def _backends(table: RouteTable) -> set[Key]:
-    return {Key(route.namespace, backend.name) for route in table.routes for backend in route.backends}
+def _backends(table: RouteTable) -> dict[Key, Key]:
+    """The service of each pod in a table."""
+    return {
+        Key(route.namespace, backend.name): Key(route.namespace, route.name)
+        for route in table.routes
+        for backend in route.backends
+    }
+
+
+def _revisions(table: RouteTable) -> dict[Key, Key]:
+    """The service of each revision in a table, whether it has a replica or not."""
+    return {
+        Key(route.namespace, target.revision): Key(route.namespace, route.name)
+        for route in table.routes
+        for target in route.targets
+    }

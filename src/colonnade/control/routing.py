@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from colonnade import defaults
 from colonnade.autoscale import settings
-from colonnade.control import components, policy, revisions, rollout, template
+from colonnade.control import components, policy, revisions, rollout, shadowing, template
 from colonnade.control.podstatus import is_ready
 from colonnade.control.workqueue import Key
 from colonnade.errors import InvalidInput
 from colonnade.gateway.guard import Policy
+from colonnade.gateway.payloads.settings import Logging
 from colonnade.gateway.routes import Backend, Hold, Route, Target
 
 TAG_ROUTING = "serving.kserve.io/enable-tag-routing"
@@ -39,6 +42,7 @@ def routes(
     addresses: Mapping[Key, tuple[str, str | None]],
     domain: str,
     ports: Callable[[str], int | None],
+    payloads: Callable[[Mapping[str, Any], str], Logging | None] = lambda isvc, component: None,
 ) -> Iterator[Route]:
     """The routes of a service, one for each component.
 
@@ -48,13 +52,17 @@ def routes(
         addresses: where the process of a pod speaks HTTP and gRPC.
         domain: the ingress domain.
         ports: the gateway's own port for a component, by its name, if it has one.
+        payloads: where those of a component of the service are logged.
     """
     mine = [pod for pod in pods if revisions.owned(pod, isvc) and not revisions.draining(pod)]
     present = [name for name in components.NAMES if isvc["spec"].get(name)]
     entrance = components.TRANSFORMER if components.TRANSFORMER in present else components.PREDICTOR
     for name in present:
         own = [pod for pod in mine if revisions.component_of(pod) == name]
-        yield _route(isvc, name, own, addresses, domain, ports(name) or 0, entry=name == entrance)
+        route = _route(isvc, name, own, addresses, domain, ports(name) or 0, entry=name == entrance)
+        yield (
+            msgspec.structs.replace(route, logging=payloads(isvc, name)) if isvc["spec"][name].get("logger") else route
+        )
 
 
 def _route(
@@ -101,6 +109,7 @@ def _route(
         port=port,
         concurrency=int(spec.get("containerConcurrency") or 0),
         hold=Hold() if wakes else None,
+        shadow=shadowing.of(isvc) if component == components.PREDICTOR else None,
         sticky=str(annotations.get(defaults.STICKY) or ""),
     )
 

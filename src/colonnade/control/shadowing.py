@@ -1,8 +1,8 @@
 """Shadow traffic as the manifest asks for it: who gets copies of the requests, and how their answers compared. Pure.
 
-`colonnade.dev/shadow: NAME[=PERCENT]` names a variant of `spec.canary`, a revision, or `latest`, the newest one. It must
-run, so it has an entry in the traffic, mostly of 0 percent. How the answers compared so far is kept in the service's
-status, where every client of the API finds it.
+`colonnade.dev/shadow: NAME[=PERCENT]` names a variant of `spec.canary`, a revision, or `latest`, the newest one. It
+must run, so it has an entry in the traffic, mostly of 0 percent. How the answers compared so far is kept in the
+service's status, where every client of the API finds it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from colonnade.control import ports, progress, safety
+from colonnade.control import ports, progress, safety, shadowing
 from colonnade.control.components import PREDICTOR, TRANSFORMER
 from colonnade.control.deployed import DOWN, UP, WAITS, Deployed, Failure, Variant, Verdict, crash
 from colonnade.control.podstatus import CRASH_LOOP, compiled_summary, container_status
@@ -87,6 +87,8 @@ def status(
     rollouts = {each.component.name: each.progress for each in seen if each.progress is not None}
     if rollouts:
         notes[progress.RECORD] = progress.record(rollouts)
+    if predictor.shadow:
+        notes[shadowing.RECORD] = predictor.shadow
     if notes:
         new["annotations"] = notes
     if predictor.runtime:
@@ -177,7 +179,7 @@ def _model_status(seen: Deployed, now: str, old: dict[str, Any]) -> dict[str, An
     asleep = bool(seen.wanted) and seen.asleep(seen.wanted)
     there = bool(seen.wanted) and seen.split.goal == seen.split.now.shares
     up = there and (bool(seen.ready(seen.wanted)) or asleep) and seen.failure is None
-    states = {"activeModelState": ("Standby" if asleep and not seen.routed else "Loaded") if seen.up else ""}
+    states = {"activeModelState": ("Standby" if asleep and not seen.of(seen.wanted) else "Loaded") if seen.up else ""}
     if seen.refusal is not None:
         transition, target = "InvalidSpec", "FailedToLoad"
     elif up:

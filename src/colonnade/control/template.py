@@ -25,6 +25,7 @@ from colonnade.control import (
     progress,
     revisions,
     serverdefaults,
+    shadowing,
     sources,
     variables,
 )
@@ -198,6 +199,7 @@ def _service_refusal(isvc: dict[str, Any]) -> Refusal | None:
         policy.of(annotations)
         claims.gpu_share(annotations)
         progress.pace(annotations)
+        shadowing.wanted(annotations)
     except ValueError as error:
         return Refusal("InvalidPredictorSpec", str(error))
     except InvalidInput as error:
@@ -217,7 +219,8 @@ def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
         for probe in ("readinessProbe", "livenessProbe"):
             if "grpc" in (container.get(probe) or {}):
                 return _unsupported(f"{probe}.grpc", "use httpGet, exec or tcpSocket")
-    if any(container.get("name") == served.TRANSFORMER_CONTAINER for container in given):
+    beside = model is not None or len(given) > 1
+    if beside and any(container.get("name") == served.TRANSFORMER_CONTAINER for container in given):
         return _unsupported(f"{path}.containers[name={served.TRANSFORMER_CONTAINER}]", served.ONE_PROCESS)
     if component == components.EXPLAINER and extension.get("art"):
         return _unsupported(

@@ -62,6 +62,8 @@ class Mirror:
         if not observation.ended:
             return
         revision = self.revision
+        if observation.revision is revision:  # that has a share of its own: what it answered itself is not compared
+            return
         refused = revision.guard.admit(monotonic()) is not None or not revision.ready
         if observation.body is None or refused or self._under_way >= defaults.SHADOW_IN_FLIGHT:
             self._count(Outcome.DROPPED)

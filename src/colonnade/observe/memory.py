@@ -12,10 +12,23 @@ _YOUNG = 20_000  # new objects, less those that went, before a look at the young
 _OLDER = (20, 50)
 
 
-def settle() -> None:
-    """Call when all is loaded, and again when something large has gone: what is there now is taken to stay and is not
-    looked at until the next call. Takes some 50 ms."""
-    gc.unfreeze()
+_shared = False  # what was there first is shared with other processes
+
+
+def share() -> None:
+    """Call before forks: what is there now is never looked at, here or in them, so that they go on to share it."""
+    global _shared
+    _shared = True
     gc.collect()
     gc.freeze()
+
+
+def settle() -> None:
+    """Call when all is loaded, and again when something large has gone: what is there now is taken to stay and is not
+    looked at until the next call. Takes some 50 ms; in a fork less, where only what is its own is looked at."""
+    if not _shared:
+        gc.unfreeze()
+    gc.collect()
+    if not _shared:
+        gc.freeze()
     gc.set_threshold(_YOUNG, *_OLDER)

@@ -68,6 +68,15 @@ POD = (
     Column("Nominated Node", "string", "Machine that it waits for.", priority=1),
     Column("Readiness Gates", "string", "Further conditions that hold, of all.", priority=1),
 )
+NODE = (
+    _NAME,
+    Column("Status", "string", "Whether replicas can run on it."),
+    Column("CPU", "string", "Cores that are claimed, of those that may be."),
+    Column("Memory", "string", "Memory that is claimed, of what may be."),
+    Column("GPU", "string", "Devices that are claimed, of those that may be."),
+    _AGE,
+    Column("Version", "string", "Version of the platform."),
+)
 EVENT = (
     Column("Last Seen", "string", "Time since it last happened."),
     Column("Type", "string", "Normal or Warning."),
@@ -272,6 +281,17 @@ def _pod_state(obj: Object, statuses: list[Object]) -> str:
     return _text(_dig(obj, "status", "reason")) or _text(_dig(obj, "status", "phase")) or "Unknown"
 
 
+def _node(obj: Object, now: datetime) -> list[Cell]:
+    conditions = _objects(_dig(obj, "status", "conditions"))
+    ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    amounts = [
+        "/".join(_text(_dig(obj, "status", part, name)) or "0" for part in ("requested", "allocatable"))
+        for name in ("cpu", "memory", "nvidia.com/gpu")
+    ]
+    version = _text(_dig(obj, "status", "nodeInfo", "kubeletVersion"))
+    return [_name(obj), "Ready" if ready else "NotReady", *amounts, _created(obj, now), version]
+
+
 def _event(obj: Object, now: datetime) -> list[Cell]:
     first = obj.get("firstTimestamp") or obj.get("eventTime")
     last = _dig(obj, "series", "lastObservedTime") or obj.get("lastTimestamp") or first
@@ -343,6 +363,7 @@ _ROWS: dict[str, Callable[[Object, datetime], list[Cell]]] = {
     "ClusterServingRuntime": _serving_runtime,
     "Namespace": _namespace,
     "Pod": _pod,
+    "Node": _node,
     "Event": _event,
     "ConfigMap": _config_map,
     "ControllerRevision": _controller_revision,

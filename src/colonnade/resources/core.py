@@ -8,6 +8,7 @@ from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, RUNS, Resource, f
 from colonnade.resources.meta import Int32, ObjectMeta
 
 _STORED = "kept; replicas read it by env.valueFrom and envFrom"
+_MACHINE = "made by the control plane and read-only: `colonnade up --cpu --memory --gpus` set what may be claimed"
 _MADE_HERE = "made by the control plane and read-only: apply the InferenceService instead"
 
 
@@ -31,6 +32,19 @@ class Pod(Resource, frozen=True):
     status: Annotated[dict[str, Any] | None, field_doc("How it fares.", CLUSTER_ONLY, _MADE_HERE)] = None
     api_version: Annotated[str, field_doc("Version of the schema.", RUNS)] = "v1"
     kind: Annotated[str, field_doc("Kind of the object.", CLUSTER_ONLY, _MADE_HERE)] = "Pod"
+
+
+class Node(Resource, frozen=True):
+    """This machine, with what replicas may claim of it."""
+
+    metadata: Annotated[ObjectMeta, field_doc("Name, labels and annotations.")]
+    spec: Annotated[dict[str, Any] | None, field_doc("Nothing is set.", CLUSTER_ONLY, _MACHINE)] = None
+    status: Annotated[
+        dict[str, Any] | None,
+        field_doc("`capacity`, `allocatable`, and in `requested` what is claimed now.", CLUSTER_ONLY, _MACHINE),
+    ] = None
+    api_version: Annotated[str, field_doc("Version of the schema.", RUNS)] = "v1"
+    kind: Annotated[str, field_doc("Kind of the object.", CLUSTER_ONLY, _MACHINE)] = "Node"
 
 
 class ObjectReference(Resource, frozen=True):

@@ -37,13 +37,15 @@ RETIRED = {
 _REFUSED = f"{NOT_RUN}: a service with one is refused"
 _CHAINED = "it is told where the predictor is by --predictor_host"
 _MOUNT = "in command, args and env the path is replaced by where the artefact lies"
-_NO_CANARY = f"canaries are {NOT_RUN}: the latest spec takes all traffic"
+_SPLIT = "the gateway splits exactly, request by request"
 
 
 class LoggerStorage(Resource, frozen=True):
     """Where logged payloads are stored."""
 
-    path: Annotated[str | None, field_doc("Path in the bucket.")] = None
+    path: Annotated[
+        str | None, field_doc("Path in the bucket; here also a folder: /DIR, file://, pvc://.", rule=served.logger_path)
+    ] = None
     parameters: Annotated[
         dict[str, str] | None, field_doc("Parameters of the storage; `format` is json, csv or parquet.")
     ] = None
@@ -54,12 +56,15 @@ class LoggerStorage(Resource, frozen=True):
 class Logger(Resource, frozen=True):
     """Payload logging: requests and responses as CloudEvents."""
 
-    url: Annotated[str | None, field_doc("Where events are posted.")] = None
+    url: Annotated[str | None, field_doc("Where events are posted.", rule=served.logger_url)] = None
     mode: Annotated[Literal["all", "request", "response"] | None, field_doc("What is logged.")] = None
     metadata_headers: Annotated[list[str] | None, field_doc("Request headers to log.")] = None
     metadata_annotations: Annotated[list[str] | None, field_doc("Annotations to log.")] = None
     storage: Annotated[LoggerStorage | None, field_doc("Where payloads are stored, instead of a URL.")] = None
-    marshaller_url: Annotated[str | None, field_doc("Service that formats stored payloads.")] = None
+    marshaller_url: Annotated[
+        str | None,
+        field_doc("Service that formats stored payloads.", EMULATED, "not asked: json, csv and parquet are built in"),
+    ] = None
     batch_size: Annotated[Int64 | None, field_doc("Events per stored object.")] = None
     batch_interval: Annotated[str | None, field_doc("Longest wait for a batch.")] = None
 
@@ -120,17 +125,13 @@ class ComponentExtension(PodSpec, frozen=True):
     auto_scaling: Annotated[AutoScaling | None, field_doc("Scaling by several metrics.", RUNS)] = None
     container_concurrency: Annotated[
         Int64 | None,
-        field_doc(
-            "Requests that a replica takes at once; 0 is no limit.", CLUSTER_ONLY, "not enforced by this version"
-        ),
+        field_doc("Requests that a replica takes at once; 0 is no limit.", RUNS, "more wait in the gateway"),
     ] = None
     timeout: Annotated[Int64 | None, field_doc("Limit of one request, in seconds.", RUNS, "kept by the gateway")] = None
     canary_traffic_percent: Annotated[
-        Int64 | None, field_doc("Percent of traffic for the latest revision.", CLUSTER_ONLY, _NO_CANARY)
+        Int64 | None, field_doc("Percent of traffic for the latest revision.", RUNS, _SPLIT)
     ] = None
-    logger: Annotated[Logger | None, field_doc("Payload logging.", CLUSTER_ONLY, f"payload logging is {NOT_RUN}")] = (
-        None
-    )
+    logger: Annotated[Logger | None, field_doc("Payload logging.", RUNS, "by the gateway, without a sidecar")] = None
     batcher: Annotated[Batcher | None, field_doc("Request batching.", rule=served.batcher)] = None
     labels: Annotated[dict[str, str] | None, field_doc("Labels of the replicas.", RUNS)] = None
     annotations: Annotated[
@@ -251,7 +252,7 @@ class Predictor(ComponentExtension, frozen=True):
     paddle: Annotated[ProgramFramework | None, _framework_doc("paddle", "PaddlePaddle model")] = None
     name: Annotated[
         Annotated[str, msgspec.Meta(pattern=f"^{ISVC_NAME}$")] | None,
-        field_doc("Name of this variant of the predictor, for canaries.", CLUSTER_ONLY, _NO_CANARY),
+        field_doc("Name of this variant of the predictor, for canaries.", RUNS),
     ] = None
     storage_container_name: Annotated[
         str | None, field_doc("ClusterStorageContainer that fetches the model.", RUNS)
@@ -320,7 +321,7 @@ class Canary(Resource, frozen=True):
 
     predictor: Annotated[Predictor, field_doc("The variant; what it leaves out is as in `spec.predictor`.")]
     traffic_percent: Annotated[
-        Annotated[int, msgspec.Meta(ge=0, le=100)], field_doc("Percent of traffic that it gets.")
+        Annotated[int, msgspec.Meta(ge=0, le=100)], field_doc("Percent of traffic that it gets.", RUNS, _SPLIT)
     ]
 
 
@@ -336,7 +337,7 @@ class InferenceServiceSpec(Resource, frozen=True):
         Explainer | None, field_doc("What explains predictions.", RUNS, _CHAINED)
     ] = None
     canary: Annotated[
-        list[Canary] | None, field_doc("Variants of the predictor with their traffic.", CLUSTER_ONLY, _NO_CANARY)
+        list[Canary] | None, field_doc("Variants of the predictor with their traffic.")
     ] = None
 
 

@@ -115,6 +115,18 @@ POD = Kind(
     categories=("all",),
     subresources=("log",),
 )
+NODE = Kind(
+    group="",
+    version="v1",
+    kind="Node",
+    plural="nodes",
+    singular="node",
+    short_names=("no",),
+    namespaced=False,
+    verbs=_READ,
+    columns=columns.NODE,
+    struct=core.Node,
+)
 EVENT = Kind(
     group="",
     version="v1",
@@ -259,6 +271,7 @@ KINDS: tuple[Kind, ...] = (
     INFERENCE_GRAPH,
     NAMESPACE,
     POD,
+    NODE,
     EVENT,
     CONFIG_MAP,
     SECRET,

@@ -55,7 +55,8 @@ _ANNOTATIONS: dict[str, Ruling] = {
     AUTOSCALER_CLASS: Ruling(
         RUNS, "hpa, keda and none; external leaves minReplicas as the number, since nothing outside scales here"
     ),
-    "serving.kserve.io/enable-tag-routing": Ruling(CLUSTER_ONLY, f"tagged hosts are {NOT_RUN}"),
+    "serving.kserve.io/enable-tag-routing": Ruling(RUNS, '"true": `latest-` and `prev-` hosts reach their revision'),
+    "serving.knative.dev/rollout-duration": Ruling(RUNS, "the traffic moves to a new revision evenly over so long"),
     "serving.kserve.io/stop": Ruling(RUNS, '"true" stops the replicas and keeps the object'),
     "serving.kserve.io/disable-auto-update": Ruling(
         RUNS, '"true": a change of its runtime alone makes no new revision'
@@ -84,7 +85,15 @@ _ANNOTATIONS: dict[str, Ruling] = {
     defaults.REQUIREMENTS: Ruling(RUNS, "packages of a Python environment of its own, which uv makes; `none` for none"),
     defaults.MODEL_DIGEST: Ruling(RUNS, "what was fetched must have this digest, as `colonnade digest` prints it"),
     defaults.DIRECT: Ruling(RUNS, '"true" gives the service a port of its own, past the gateway'),
+    defaults.LOG_SAMPLE: Ruling(RUNS, "the share of requests that `logger` logs, 0 to 1"),
+    defaults.LOG_REDACT: Ruling(RUNS, "JSON paths, names of headers and /patterns/ that `logger` blots out"),
+    defaults.LOG_MAX_BYTES: Ruling(RUNS, "bytes of a body that `logger` keeps"),
+    defaults.LOG_FAILURES: Ruling(RUNS, '"true": `logger` logs responses that are no success, too'),
     defaults.STICKY: Ruling(RUNS, "`header:NAME` or `cookie:NAME`: callers of one value stay with one revision"),
+    defaults.SHADOW: Ruling(RUNS, "`NAME=PERCENT`: a variant, a revision or `latest` gets copies of the requests"),
+    defaults.ANALYSIS: Ruling(RUNS, "`auto`, or JSON: a new revision is stepped up or rolled back by what it answers"),
+    defaults.ROLLOUT_PAUSED: Ruling(RUNS, '"true": no traffic moves; `colonnade rollout pause` sets it'),
+    defaults.ROLLOUT_PROMOTED: Ruling(RUNS, "the revision that gets all the traffic at once, by `rollout promote`"),
     defaults.STEP_TIMEOUT: Ruling(RUNS, "times that calls of a graph's steps may take: `2s, root/rank=500ms`"),
     defaults.STEP_RETRIES: Ruling(RUNS, "retries of a graph's steps: `1, root/rank=2`"),
     defaults.ANNOTATION_SLOW_START: Ruling(RUNS, "seconds until a replica that joins others gets its full share"),

@@ -280,6 +280,22 @@ def batcher(_: Any, component: Mapping[str, Any]) -> Ruling | None:
     return None
 
 
+def logger_url(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """Events go to a URL or to a bucket; Azure's is not among them."""
+    scheme = str(value).partition("://")[0]
+    if scheme in ("http", "https", "s3", "gs"):
+        return Ruling(RUNS)
+    return Ruling(CLUSTER_ONLY, f"{scheme}:// takes no payload log here; use http(s)://, s3://, gs:// or storage.path")
+
+
+def logger_path(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """A path in the bucket of the storage secret, or the place itself."""
+    scheme, mark, _rest = str(value).partition("://")
+    if not mark or scheme in ("file", "pvc", "s3", "gs"):
+        return Ruling(RUNS)
+    return Ruling(CLUSTER_ONLY, f"{scheme}:// takes no payload log here; use /DIR, file://, pvc://, s3:// or gs://")
+
+
 def main_container(containers: list[Any]) -> Any:
     """The container that serves: the one named `kserve-container`, or else the first (KServe's rule)."""
     for candidate in containers:
@@ -291,7 +307,8 @@ def main_container(containers: list[Any]) -> Any:
 def container(value: Any, component: Mapping[str, Any]) -> Ruling | None:
     """Only the main container of a component runs; with a model form beside it, none does."""
     containers = component.get("containers")
-    if isinstance(value, dict) and value.get("name") == TRANSFORMER_CONTAINER:
+    beside = _has_framework(component) or (isinstance(containers, list) and len(containers) > 1)
+    if beside and isinstance(value, dict) and value.get("name") == TRANSFORMER_CONTAINER:
         return Ruling(CLUSTER_ONLY, f"a service with one is refused: {ONE_PROCESS}")
     if _has_framework(component):
         return Ruling(CLUSTER_ONLY, f"containers beside a model are {NOT_RUN}: only the model is served")

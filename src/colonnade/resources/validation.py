@@ -250,6 +250,8 @@ def _logger(path: str, logger: Logger) -> Iterator[Cause]:
     if logger.mode is None:
         yield f"{path}.mode", f"{texts.LOGGER_TYPE}; use all, request or response"
     storage = logger.storage
+    if storage is not None and (storage.path or "").startswith(("/", "file://", "pvc://")):
+        return  # a folder of this machine, which KServe has not got: it needs no credentials
     if storage is not None and (storage.path is None or storage.parameters is None or storage.key is None):
         yield f"{path}.storage", f"{texts.LOGGER_STORAGE}; path, parameters and key are needed"
 

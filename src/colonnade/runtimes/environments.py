@@ -30,7 +30,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import colonnade
 from colonnade import defaults
 from colonnade.errors import LoadFailed
 from colonnade.version import __version__
@@ -221,7 +220,7 @@ def _uv() -> str:
 
 def _package() -> Path:
     """The folder of the running package."""
-    return Path(str(colonnade.__file__)).resolve().parent
+    return Path(defaults.__file__).resolve().parent
 
 
 def _canonical(requirement: str) -> str:

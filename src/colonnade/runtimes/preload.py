@@ -18,6 +18,7 @@ _SKLEARN = tuple(
         *("naive_bayes", "neighbors", "neural_network", "pipeline", "preprocessing", "svm", "tree"),
     )
 )
+_ALWAYS = ("numpy.random",)
 _COMPILED = ("onnxruntime",)  # what the models of these adapters are served as, where that gives the same answers
 
 MODULES: Mapping[str, tuple[str, ...]] = {
@@ -27,7 +28,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "lightgbm": ("lightgbm", *_COMPILED),
     "torch": ("torch",),
     "pmml": (),
-    "python": ("numpy",),
+    "python": (),
 }
 """Modules by adapter. The adapters that are missing are not forked: TensorFlow and the tokenizers of Hugging Face begin
 threads of their own, and a fork has one thread only."""
@@ -40,7 +41,7 @@ def preload(adapter: str) -> None:
         InvalidInput: no adapter has this name.
     """
     catalogue.runtime(adapter)
-    for module in MODULES.get(adapter, ()):
+    for module in (*_ALWAYS, *MODULES.get(adapter, ())):
         try:
             importlib.import_module(module)
         except ImportError:  # an extra that is not installed: a model that needs it fails to load, and says why

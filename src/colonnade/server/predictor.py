@@ -8,6 +8,7 @@ spoke: an array or V2's tensors over V1, V1's rows over V2 or gRPC.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -60,10 +61,12 @@ class PredictorClient:
         timeout: float = TIMEOUT,
         tls: bool = False,
     ) -> None:
-        """`model` is its name there; `timeout` is in seconds; with `tls`, REST is spoken over TLS."""
+        """To be called on the thread of `loop`. `model` is its name there; `timeout` is in seconds; with `tls`, REST is
+        spoken over TLS."""
         self.model = model
         self.protocol = protocol
         self._loop = loop
+        self._loop_thread = threading.get_ident()
         self._timeout = timeout
         self._authority = address.authority.decode()
         self._rest = Upstream(address, tls=tls)
@@ -83,7 +86,13 @@ class PredictorClient:
         return _array(answer) if isinstance(payload, np.ndarray) else answer
 
     def ask(self, payload: Any, headers: Mapping[str, str] | None = None) -> Any:
-        """`predict` for hooks that are plain functions: waits for the answer on their thread."""
+        """`predict` for hooks that are plain functions: waits for the answer on their thread.
+
+        Raises:
+            InferenceError: the hook runs on the event loop, which would wait for itself.
+        """
+        if threading.get_ident() == self._loop_thread:
+            raise errors.InferenceError("predictor.ask waits, so an async hook says: await self.predictor.predict(...)")
         return asyncio.run_coroutine_threadsafe(self.predict(payload, headers), self._loop).result()
 
     def close(self) -> None:
@@ -95,13 +104,13 @@ class PredictorClient:
         passed = [(name.encode(), headers[name].encode("latin-1")) for name in FORWARDED if name in headers]
         if self.protocol is PredictorProtocol.V1:
             body = v1.encode(_rows(payload))
-            return v1.decode((await self._post(f"/v1/models/{self.model}:predict", passed, body)).body)
+            return _object((await self._post(f"/v1/models/{self.model}:predict", passed, body)).body)
         request = _tensors(payload, self.model)
         if self.protocol is PredictorProtocol.GRPC:
             return await self._infer(request, passed)
         found = await self._post(f"/v2/models/{self.model}/infer", passed, v2client.encode(request))
-        length = dict(found.headers).get(b"inference-header-content-length")
-        return v2client.decode(found.body, None if length is None else int(length))
+        length = dict(found.headers).get(b"inference-header-content-length", b"")
+        return v2client.decode(found.body, int(length) if length.isdigit() else None)
 
     async def _post(self, path: str, passed: list[Header], body: bytes) -> FetchedResponse:
         found = await self._rest.fetch("POST", path, [_JSON, *passed], body, self._timeout)
@@ -141,6 +150,14 @@ def _tensors(payload: Any, model: str) -> InferRequest:
         raise errors.InferenceError(f"preprocess returned a {type(payload).__name__}; V2 takes an InferRequest")
     inputs, parameters, outputs = request.inputs, request.parameters, request.outputs
     return InferRequest(model, inputs, request.id, None, parameters, outputs)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """V1's answer."""
+    try:
+        return v1.decode(body)
+    except errors.InvalidInput:
+        raise errors.BadUpstream("The predictor's answer is no JSON object.") from None
 
 
 def _array(answer: dict[str, Any] | InferResponse) -> np.ndarray:

@@ -12,7 +12,6 @@ memory is the seed of hashes, which the seed drew when it started; all other ran
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from colonnade.errors import Error
 from colonnade.net import forking
 from colonnade.net.forking import Fork, Forked, Ready, Reap, Reaped, Refused
+from colonnade.observe import memory
 from colonnade.runtimes.preload import fresh_random, preload
 from colonnade.server import retitle
 
@@ -40,8 +40,7 @@ def main() -> None:
     trouble = _import(adapter)
     if not retitle.show((*sys.orig_argv[:_PROGRAM], adapter), os.environ):
         trouble = trouble or "/proc would show a fork as its seed, so nobody would find it"
-    gc.collect()
-    gc.freeze()  # so that no collection writes to memory that forks share
+    memory.share()
     forking.send(end, Ready(round(time.perf_counter() - begun, 3), trouble or _threads()))
     asked, output = _serve(end, os.getcwd())
     _become(asked, output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -46,10 +47,10 @@ class Folder:
 
 
 class Access(msgspec.Struct, frozen=True):
-    """How a bucket is reached, as the control plane leaves it in a file: keywords of obstore's `from_url`."""
+    """How a bucket is reached, as the control plane leaves it in a file: keywords of obstore's stores."""
 
-    config: dict[str, Any] = {}
-    client_options: dict[str, Any] = {}
+    config: dict[str, Any]
+    client_options: dict[str, Any]
 
 
 class Bucket:
@@ -57,19 +58,20 @@ class Bucket:
 
     def __init__(self, url: str, access: Access) -> None:
         import obstore
-        from obstore.store import from_url
+        from obstore.store import GCSStore, S3Store
 
-        self._put = obstore.put
+        parts = urlsplit(url)
         keywords: dict[str, Any] = {"config": access.config, "client_options": access.client_options}
-        self._store: ObjectStore = from_url(url, **keywords)
+        make = S3Store if parts.scheme == "s3" else GCSStore
+        self._store: ObjectStore = make(prefix=parts.path.strip("/") or None, **keywords)
+        self._put = obstore.put
 
     def put(self, name: str, data: bytes) -> None:
         self._put(self._store, name, data)
 
 
 def place(folder: str, access: str) -> Place:
-    """The place that a log's settings name. `access` is the path of a file, or ""."""
+    """The place that a log's settings name. `access` is the path of a file with the `Access` to a bucket."""
     if "://" not in folder:
         return Folder(Path(folder))
-    given = msgspec.json.decode(Path(access).read_bytes(), type=Access) if access else Access()
-    return Bucket(folder, given)
+    return Bucket(folder, msgspec.json.decode(Path(access).read_bytes(), type=Access))
