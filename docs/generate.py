@@ -15,7 +15,7 @@ import compatibility
 
 from colonnade import defaults
 from colonnade.cli.main import COMMANDS, main
-from colonnade.control import ports, status
+from colonnade.control import ports, shadowing, status
 from colonnade.resources import kinds, meta
 from colonnade.resources.shape import Entries, Free, Listing, Record, Shape, shape_of
 
@@ -130,6 +130,7 @@ def limits() -> str:
 
 STATUS_ANNOTATIONS = {
     ports.URL_ANNOTATION: f"where a service with `{defaults.DIRECT}` is reached past the gateway, on loopback",
+    shadowing.RECORD: "the shadow of the service, and how its answers compared so far",
     status.COMPILED_ANNOTATION: "whether the model is served by a compiled form, in one line, or why it is not",
 }
 

@@ -86,6 +86,26 @@ async def test_one_that_never_gets_ready_is_ended_and_started_again(tmp_path: Pa
     house.store.close()
 
 
+async def test_one_without_room_waits_and_starts_once_there_is_some(tmp_path: Path, platform: LocalPlatform) -> None:
+    house = House(tmp_path, platform, machine=Machine((0,), 1000, 10))
+    other = {"spec": {"containers": [{"resources": {"requests": {"memory": 8}}}]}, "metadata": {}}
+    house.budget.admit(Key("ns", "other"), other)
+    house.create("import time; time.sleep(60)", resources={"requests": {"memory": 5}})
+    assert await house.pods.reconcile(KEY) is None
+    assert await house.pods.reconcile(KEY) is None
+    assert platform.get(str(KEY)) is None
+    assert house.reasons() == {"FailedScheduling"}
+    house.budget.release(Key("ns", "other"))
+    await house.until(lambda: platform.get(str(KEY)) is not None)
+    started = platform.get(str(KEY))
+    assert started is not None
+    assert started.spec.held.claim.memory == 5
+    house.store.delete(REF)
+    await house.until(lambda: not house.budget.held)
+    assert platform.get(str(KEY)) is None, "what it held is free once its process is gone"
+    house.store.close()
+
+
 async def test_a_model_that_is_one_file_lies_in_a_folder_of_its_own(tmp_path: Path, platform: LocalPlatform) -> None:
     model = tmp_path / "elsewhere" / "model.joblib"
     model.parent.mkdir()

@@ -8,12 +8,15 @@ import pytest
 
 from colonnade.control.podstatus import (
     Compiled,
+    Unschedulable,
     Waiting,
     compiled_summary,
     is_ready,
     last_lines,
+    never_fits,
     pod_status,
     terminated,
+    unscheduled,
 )
 from colonnade.platforms.base import ReplicaSpec, ReplicaState, Termination
 
@@ -36,6 +39,32 @@ def test_running_and_not_ready_says_why() -> None:
     assert found["phase"] == "Running"
     assert "GET /x answered 503" in found["conditions"][-1]["message"]
     assert found["containerStatuses"][0]["state"] == {"running": {"startedAt": "1970-01-01T00:01:40Z"}}
+
+
+def test_one_that_was_not_admitted_waits_and_one_that_never_is_says_so() -> None:
+    found = pod_status(POD, None, 0, None, "", 50.0, unscheduled=Unschedulable("0/1 nodes", never=False))
+    assert found["phase"] == "Pending"
+    assert found["conditions"] == [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "lastTransitionTime": "1970-01-01T00:00:50Z",
+            "reason": "Unschedulable",
+            "message": "0/1 nodes",
+        }
+    ]
+    pod = {**POD, "status": found}
+    assert (unscheduled(pod), never_fits(pod), is_ready(pod)) == ("0/1 nodes", False, False)
+    refused = pod_status(pod, None, 0, None, "", 51.0, unscheduled=Unschedulable("0/1 nodes", never=True))
+    assert never_fits({"status": refused})
+    admitted = pod_status({**POD, "status": refused}, state(), 0, None, "", 52.0)
+    assert (unscheduled({"status": admitted}), never_fits({"status": admitted})) == ("", False)
+
+
+def test_one_that_was_ended_for_its_memory() -> None:
+    ended = terminated(state(running=False, finished=105.0, signal=9, out_of_memory="it had 2 of 1"), "last words")
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+    assert ended["message"] == "ended for its memory: it had 2 of 1\nlast words"
 
 
 def test_ready_keeps_its_time() -> None:

@@ -56,7 +56,7 @@ def test_steps(percent: int, judgement: Judgement | None, now: float, expected: 
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_bad_one_goes_back_at_once_also_when_paused(paused: bool) -> None:
     moved = progress.move(Progress(NEW, 10, 0.0, 0.0), STEPS._replace(paused=paused), BAD, 1.0)
-    assert moved.rejected == f"Revision {NEW} was rolled back at 10 %: numbers"
+    assert moved.rejected == f"Revision {NEW} was rolled back at 10 %: numbers."
 
 
 def test_where_it_stands_survives() -> None:

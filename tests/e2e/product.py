@@ -99,11 +99,13 @@ class Product:
         found = []
         for process in psutil.process_iter():
             try:
-                words = " ".join(process.cmdline())
+                command = process.cmdline()
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
+            words = " ".join(command)
             ours = str(self.state) in words or str(self.state) in _environment(process)
-            if ours and f"{BIN}/colonnade up" not in words and module in words and process.pid != os.getpid():
+            runs = not module or module in command
+            if ours and f"{BIN}/colonnade up" not in words and runs and process.pid != os.getpid():
                 found.append(process)
         return found
 

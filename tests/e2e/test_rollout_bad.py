@@ -22,20 +22,7 @@ GOLDEN = [{"request": {"instances": [[5.1, 3.5, 1.4, 0.2]]}, "response": {"predi
 HANGS = (
     "import time\nimport colonnade\n\n\nclass Model(colonnade.Model):\n    def load(self):\n        time.sleep(600)\n"
 )
-CRASHES = """
-import os
-import threading
-
-import colonnade
-
-
-class Model(colonnade.Model):
-    def load(self):
-        threading.Timer(0.05, os._exit, (9,)).start()
-
-    async def predict(self, payload: dict):
-        return {"predictions": ["doomed"]}
-"""
+CRASHES = "import os\nimport colonnade\n\n\nclass Model(colonnade.Model):\n    def load(self):\n        os._exit(9)\n"
 
 
 def sklearn(folder: Path, **more: Any) -> dict[str, Any]:
@@ -71,8 +58,7 @@ def hang_on_load(folder: Path, model: Path) -> dict[str, Any]:
     return python(folder, HANGS)
 
 
-def crash_when_ready(folder: Path, model: Path) -> dict[str, Any]:
-    """Its process ends a moment after it is up, again and again."""
+def crash_on_load(folder: Path, model: Path) -> dict[str, Any]:
     return python(folder, CRASHES)
 
 
@@ -105,6 +91,7 @@ BAD: dict[Bad, str] = {
     wrong_shape: "FailedToLoad",
     wrong_answer: "FailedToLoad",
     hang_on_load: "Loading",
+    crash_on_load: "FailedToLoad",
     unknown_runtime: "FailedToLoad",
     refused_by_the_scan: "FailedToLoad",
     wrong_digest: "FailedToLoad",
@@ -136,10 +123,3 @@ def test_it_never_gets_a_request(good: Versions, load: Steady, bad: Bad, tmp_pat
     until(lambda: good.model_state() == BAD[bad], f"its model is {BAD[bad]}")
     assert good.condition()["status"] == ("Unknown" if bad is hang_on_load else "False")
     assert good.condition("IngressReady")["status"] == "True"
-
-
-def test_one_that_dies_as_soon_as_it_is_up_takes_nothing_with_it(
-    good: Versions, load: Steady, tmp_path: Path, iris_model: Path
-) -> None:
-    good.apply(crash_when_ready(tmp_path, iris_model), wait=False)
-    until(lambda: "failed with message" in good.condition().get("message", ""), "it is seen to fail")

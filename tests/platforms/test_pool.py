@@ -21,7 +21,7 @@ from colonnade.platforms.local import LocalPlatform
 SEED = Seed((sys.executable, "-m", "colonnade.server.seed", "python"))
 
 MODEL = """
-import json, os, random, sys, threading
+import json, os, random, sys
 import numpy as np
 import colonnade
 
@@ -34,11 +34,12 @@ class Told(colonnade.Model):
     def predict(self, payload: dict) -> dict:
         if payload["instances"][0] == "exit":
             os._exit(7)
-        descriptors = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{fd}")]
+        folder = "/proc/self/fd"
+        descriptors = [fd for fd in os.listdir(folder) if os.path.islink(f"{folder}/{fd}")]
         return {"predictions": [{
-            "argv": sys.argv[1:], "orig": sys.orig_argv, "env": dict(os.environ), "cwd": os.getcwd(), "path": sys.path[0],
+            "argv": sys.argv[1:], "orig": sys.orig_argv, "env": dict(os.environ), "cwd": os.getcwd(),
             "random": [random.random(), float(np.random.random())], "parent": os.getppid(), "session": os.getsid(0),
-            "descriptors": descriptors, "main": threading.main_thread().name, "group": os.getpgid(0),
+            "descriptors": descriptors, "group": os.getpgid(0), "path": sys.path[0],
         }]}
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from colonnade.errors import InvalidInput
-from colonnade.resources.quantity import parse
+from colonnade.resources.quantity import parse, shown_bytes, shown_milli
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,16 @@ def test_quantities(value: Any, number: str) -> None:
 def test_what_is_no_quantity(value: Any) -> None:
     with pytest.raises(InvalidInput, match="is no quantity; write a number"):
         parse(value)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "0"), (1023, "1023"), (1024, "1Ki"), (512 << 20, "512Mi"), (3 << 29, "1.5Gi"), (2 << 40, "2Ti")],
+)
+def test_bytes_are_shown_as_people_write_them(amount: int, text: str) -> None:
+    assert shown_bytes(amount) == text
+
+
+@pytest.mark.parametrize(("amount", "text"), [(0, "0"), (250, "250m"), (2000, "2"), (2500, "2500m")])
+def test_thousandths_are_shown_as_kubernetes_writes_them(amount: int, text: str) -> None:
+    assert shown_milli(amount) == text

@@ -78,7 +78,12 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"containers": [{"image": "i", "command": ["x"], "args": ["--x"]}]}, "containers[0].args[0]", "runs", ""),
     ({"containers": [{"image": "kserve/sklearnserver", "args": ["--workers=2"]}]}, "containers[0].args[0]", "emulated", "no effect"),
     ({"containers": [{"image": "mine", "args": ["--workers=2"]}]}, "containers[0].args[0]", "cluster-only", "container engine"),
-    ({"model": SKLEARN | {"resources": {"limits": {"nvidia.com/gpu": 1}}}}, "model.resources.limits[nvidia.com/gpu]", "emulated", "recorded"),
+    ({"model": SKLEARN | {"resources": {"limits": {"nvidia.com/gpu": 1}}}}, "model.resources.limits[nvidia.com/gpu]", "runs", "whole devices"),
+    ({"model": SKLEARN | {"resources": {"limits": {"nvidia.com/mig-1g.5gb": 1}}}}, "model.resources.limits[nvidia.com/mig-1g.5gb]", "cluster-only", "refused"),
+    ({"model": SKLEARN | {"resources": {"limits": {"memory": "1Gi"}}}}, "model.resources.limits.memory", "runs", "OOMKilled"),
+    ({"model": SKLEARN | {"resources": {"requests": {"cpu": "1"}}}}, "model.resources.requests.cpu", "runs", "unclaimed"),
+    ({"model": SKLEARN | {"resources": {"requests": {"ephemeral-storage": "1Gi"}}}}, "model.resources.requests.ephemeral-storage", "emulated", "recorded"),
+    ({"priority": 5}, "priority", "runs", ""),
     ({"minReplicas": 2}, "minReplicas", "runs", ""),
     ({"minReplicas": 0}, "minReplicas", "runs", "the last replica goes when nobody asks"),
     ({"maxReplicas": 2}, "maxReplicas", "runs", ""),
@@ -181,7 +186,7 @@ def test_the_values_of_a_secret_are_hidden() -> None:
 @pytest.mark.parametrize(
     ("api_version", "kind", "verdict", "note"),
     [
-        ("serving.kserve.io/v1alpha1", "TrainedModel", "cluster-only", "TrainedModel is not run by this version"),
+        ("serving.kserve.io/v1alpha1", "LocalModelNode", "cluster-only", "LocalModelNode is not run by this version"),
         ("serving.kserve.io/v1alpha2", "LLMInferenceService", "cluster-only", "not run by this version"),
         ("serving.kserve.io/v1alpha2", "InferenceService", "unknown", "served as serving.kserve.io/v1beta1"),
         ("serving.kserve.io/v1beta1", "InferenceServise", "unknown", "did you mean InferenceService?"),

@@ -45,6 +45,17 @@ _REMEDIES = (
         r"unrecognized arguments|invalid choice",
         "correct `args`: `python -m colonnade.server --help` lists what the server takes",
     ),
+    Remedy(
+        ("OOMKilled",),
+        "",
+        "raise `resources.limits.memory`, or give the model less to hold: fewer instances, smaller batches",
+    ),
+    Remedy(
+        (),
+        r"nodes are available: Insufficient",
+        "`colonnade get nodes` shows what is claimed: lower `resources.requests`, let idle services sleep "
+        "(`minReplicas: 0`), or start the platform with more (`--memory`, `--overcommit`)",
+    ),
     Remedy((), r"SIGKILL|signal 9\b", "look whether the machine ran out of memory (`dmesg`)"),
     Remedy(
         (),

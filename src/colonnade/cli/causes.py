@@ -89,6 +89,8 @@ def _failures(service: Object, pods: list[Object]) -> Iterator[tuple[str, str]]:
     failure = (service.get("status", {}).get("modelStatus") or {}).get("lastFailureInfo") or {}
     yield str(failure.get("reason")), str(failure.get("message"))
     for pod in pods:
+        waits = _condition(pod, "PodScheduled") or {}
+        yield str(waits.get("reason")), str(waits.get("message"))
         state = _container(pod).get("state") or {}
         last = (_container(pod).get("lastState") or {}).get("terminated")
         for part in (state.get("waiting"), state.get("terminated"), last):
@@ -149,7 +151,7 @@ def _pod_causes(pod: Object) -> list[Cause]:
         lines = tuple(str(ended.get("message") or "").splitlines())
         causes.append(Cause(step, message, (*lines, f"restarts: {container.get('restartCount', 0)}")))
     if not causes:
-        entry = _condition(pod, "Ready") or {}
+        entry = _condition(pod, "Ready") or _condition(pod, "PodScheduled") or {}
         causes.append(Cause(step, entry.get("message") or f"phase {pod.get('status', {}).get('phase', 'Pending')}"))
     return causes
 

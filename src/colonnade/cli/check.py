@@ -24,7 +24,9 @@ def command(ctx: click.Context, sources: tuple[str, ...], form: output.Form) -> 
     Exit code 1 if a field is unknown, or a document is invalid or cannot be read.
     """
     texts = read_texts(sources)
-    reports = [report(document) for text, name in texts for document in verdicts.check_text(text, name)]
+    documents = [document for text, name in texts for document in verdicts.check_text(text, name)]
+    together = [document.object for document in documents if document.object is not None]
+    reports = [report(document, together) for document in documents]
     if form != "table":
         output.document(reports, form)
     else:
@@ -34,12 +36,15 @@ def command(ctx: click.Context, sources: tuple[str, ...], form: output.Form) -> 
         ctx.exit(FAILED)
 
 
-def report(document: verdicts.DocumentVerdicts) -> dict[str, Any]:
-    """What is said of one document: the verdict on each field, how many of each, and whether the whole is valid."""
+def report(document: verdicts.DocumentVerdicts, together: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is said of one document of those that are checked together.
+
+    That is the verdict on each field, how many there are of each, and whether the whole is valid.
+    """
     obj = document.object or {}
     metadata = obj.get("metadata")
     invalid = refusals.invalid(obj)
-    refused = None if invalid else refusals.refused(obj, images.installed())
+    refused = None if invalid else refusals.refused(obj, images.installed(), together)
     return {
         "source": document.source,
         "line": document.line,

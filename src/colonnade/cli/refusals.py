@@ -7,13 +7,21 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from colonnade.control import builtin, components, template
+from colonnade.control.selection import Runtimes
 from colonnade.control.sources import PLACEHOLDER, Source
 from colonnade.errors import Error, Invalid
 from colonnade.resources import defaulting, inferencegraph, validation
-from colonnade.resources.kinds import INFERENCE_GRAPH, INFERENCE_SERVICE, by_kind
+from colonnade.resources.kinds import (
+    CLUSTER_SERVING_RUNTIME,
+    INFERENCE_GRAPH,
+    INFERENCE_SERVICE,
+    SERVING_RUNTIME,
+    by_kind,
+)
 from colonnade.resources.served import scheme_of
 from colonnade.storage import fetch
 
+RUNTIMES = (SERVING_RUNTIME, CLUSTER_SERVING_RUNTIME)
 _FIELD = re.compile(r"(?:spec|metadata)\.[\w.\[\]=-]*[\w\]]")
 _FIELDS = {
     "NoSupportingRuntime": "spec.predictor.model.modelFormat",
@@ -43,17 +51,20 @@ def invalid(obj: dict[str, Any]) -> Refused | None:
     return None
 
 
-def refused(obj: dict[str, Any], programs: Collection[str]) -> Refused | None:
-    """Why a valid object would not run on a machine with these model servers; None if it would."""
+def refused(obj: dict[str, Any], programs: Collection[str], beside: Collection[dict[str, Any]] = ()) -> Refused | None:
+    """Why a valid object would not run on a machine with these model servers; None if it would.
+
+    `beside` are objects that would be applied with it, of which it may need the runtimes.
+    """
     kind = by_kind(obj.get("apiVersion"), obj.get("kind"))
     if kind is INFERENCE_GRAPH:
         return _graph(obj)
-    return _service(obj, programs) if kind is INFERENCE_SERVICE else None
+    return _service(obj, programs, beside) if kind is INFERENCE_SERVICE else None
 
 
-def _service(obj: dict[str, Any], programs: Collection[str]) -> Refused | None:
+def _service(obj: dict[str, Any], programs: Collection[str], beside: Collection[dict[str, Any]]) -> Refused | None:
     isvc = defaulting.default(obj)
-    runtimes = builtin.runtimes(programs)
+    runtimes = _runtimes(isvc["metadata"].get("namespace") or "default", programs, beside)
     for component in components.of(isvc):
         planned = template.plan(isvc, component.name, runtimes)
         if isinstance(planned, template.Refusal):
@@ -65,6 +76,19 @@ def _service(obj: dict[str, Any], programs: Collection[str]) -> Refused | None:
             except Error as error:
                 return Refused(f"spec.{component.name}: storageUri", error.message)
     return None
+
+
+def _runtimes(namespace: str, programs: Collection[str], beside: Collection[dict[str, Any]]) -> Runtimes:
+    """What a service may choose from once the objects beside it are applied."""
+    given = [obj for obj in beside if by_kind(obj.get("apiVersion"), obj.get("kind")) in RUNTIMES and not invalid(obj)]
+    own, cluster = [], {obj["metadata"]["name"]: obj for obj in builtin.objects(programs)}
+    for obj in given:
+        metadata = obj["metadata"]
+        if obj["kind"] == CLUSTER_SERVING_RUNTIME.kind:
+            cluster[metadata["name"]] = obj
+        elif (metadata.get("namespace") or "default") == namespace:
+            own.append({**obj, "metadata": {**metadata, "namespace": namespace}})
+    return Runtimes.of(own, cluster.values(), programs)
 
 
 def _check(source: Source) -> None:

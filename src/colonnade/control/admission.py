@@ -32,7 +32,7 @@ FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
 _PERMANENT = ("default",)
 _RUNTIMES = (kinds.SERVING_RUNTIME, kinds.CLUSTER_SERVING_RUNTIME)
-_WARNED = (kinds.INFERENCE_SERVICE, kinds.INFERENCE_GRAPH, *_RUNTIMES)
+_WARNED = (kinds.INFERENCE_SERVICE, kinds.INFERENCE_GRAPH, kinds.TRAINED_MODEL, *_RUNTIMES)
 
 
 def check_fields(

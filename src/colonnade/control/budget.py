@@ -90,13 +90,12 @@ class Budget:
             errors.InvalidInput: what it asks for cannot be read.
         """
         name = str(key)
-        if name not in self._held:
-            if name not in self._waiting:
-                self._arrived += 1
-                since = _created(pod) + self._arrived * ARRIVAL
-                priority = int(pod["spec"].get("priority") or 0)
-                self._waiting[name] = Waiting(name, claims.of(pod), since, priority)
-            self.settle(spared=name)
+        if name not in self._held and name not in self._waiting:
+            self._arrived += 1
+            since = _created(pod) + self._arrived * ARRIVAL
+            priority = int(pod["spec"].get("priority") or 0)
+            self._waiting[name] = Waiting(name, claims.of(pod), since, priority)
+            self.settle(spared=name)  # one that waited already is settled by what changes
         if name in self._held:
             return self._held[name]
         lack = self._lacks[name]

@@ -40,13 +40,15 @@ def arguments(
     Args:
         adapter: the adapter that loads the model, or `auto`.
         model: the name that it answers to.
-        sources: the model's; the first one is served.
+        sources: the model's; the first one is served. Without one the models of TrainedModels are.
         own: the arguments of runtime and manifest.
         annotations: the service's.
         component: the component of the manifest.
         direct: whether the service has a port of its own.
     """
-    args = ["--model-name", model, "--runtime", adapter, "--model-dir", sources[0].mount]
+    args = ["--model-name", model, "--runtime", adapter]
+    args += ["--model-dir", sources[0].mount if sources else reference(variables.MODEL_SET)]
+    args += [] if sources else ["--multi-model"]
     args += ["--socket", reference(variables.SOCKET), "--grpc-socket", reference(variables.GRPC_SOCKET)]
     args += ["--termination-file", reference(variables.TERMINATION)]
     args += ["--compile-cache", reference(variables.COMPILED)]

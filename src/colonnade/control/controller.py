@@ -11,7 +11,7 @@ from colonnade.control.workqueue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 
-RESYNC_PERIOD = 30.0
+RESYNC_PERIOD = 60.0
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 """Makes the world as the object of this key wants it; idempotent. Returns seconds until the next look, or None."""
@@ -41,10 +41,13 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._concurrency):
                     group.create_task(self._work())
+                for key in keys():
+                    self.look(key)
                 while True:
-                    for key in keys():
-                        self.look(key)
                     await asyncio.sleep(RESYNC_PERIOD)
+                    known = list(keys())
+                    for place, key in enumerate(known):  # spread, so that nobody waits behind a thousand of them
+                        self.look(key, RESYNC_PERIOD * place / len(known))
         finally:
             self._queue.close()
 

@@ -98,6 +98,11 @@ class Layout:
         return self.root / "compiled"
 
     @property
+    def model_sets(self) -> Path:
+        """The folder with a folder of models for each multi-model service."""
+        return self.root / "model-sets"
+
+    @property
     def environments(self) -> Path:
         return self.root / "environments"
 

@@ -282,6 +282,8 @@ class _Plane:
         layout, settings = self._layout, self._settings
         token = tokens.load_or_create(layout.token)
         await self._platform.adopt()
+        for seed in self._settings.pooling.seeds():
+            self._platform.plant(seed)
         self._budget.adopt(self._platform.list())
         await self._gateway.open()
         place = Place(

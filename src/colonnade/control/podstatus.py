@@ -142,7 +142,7 @@ def terminated(state: ReplicaState, tail: str) -> dict[str, Any]:
     ended: dict[str, Any] = {"startedAt": moment(state.started), "finishedAt": moment(state.finished or state.started)}
     if state.out_of_memory:
         message = f"ended for its memory: {state.out_of_memory}"
-        ended |= {"exitCode": UNKNOWN_EXIT, "signal": int(signal.SIGKILL), "reason": OOM_KILLED}
+        ended |= {"exitCode": UNKNOWN_EXIT, "reason": OOM_KILLED}
         return ended | {"message": f"{message}\n{tail}" if tail else message}
     if state.signal is not None:
         ended |= {"exitCode": 128 + state.signal, "signal": state.signal, "reason": "Error"}

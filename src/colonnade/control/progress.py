@@ -105,7 +105,7 @@ def move(progress: Progress, pace: Pace, judgement: Judgement | None, now: float
 
 def _analysed(progress: Progress, pace: Pace, wanted: Settings, judgement: Judgement | None, now: float) -> Move:
     if judgement is not None and judgement.verdict == "rollback":
-        text = f"Revision {progress.revision} was rolled back at {progress.percent} %: {judgement.numbers}"
+        text = f"Revision {progress.revision} was rolled back at {progress.percent} %: {judgement.numbers}."
         return Move(progress, rejected=text)
     left = progress.moved + wanted.interval - now
     if pace.paused or left > 0 or judgement is None:

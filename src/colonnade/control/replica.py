@@ -38,7 +38,8 @@ class Place(NamedTuple):
     The ports are free loopback ports, used if the pod's transport is not `socket`. `models` is the
     folder of `model_links`. `direct` is the service's own port, if it has one, and `predictor` the gateway's for what
     calls the predictor. `compiled` is the folder of
-    compiled models, which all replicas share, and `compile_report` the file with what became of this one's.
+    compiled models, which all replicas share, and `compile_report` the file with what became of this one's. `model_set`
+    is the folder of the models of a multi-model service.
     """
 
     socket: str
@@ -52,6 +53,7 @@ class Place(NamedTuple):
     grpc_port: int = 0
     metrics_port: int = 0
     predictor: int | None = None
+    model_set: str = ""
 
 
 def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
@@ -102,6 +104,7 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
 def _given(place: Place, transport: str) -> dict[str, str]:
     given = {variables.TERMINATION: place.termination}
     given |= {variables.MODELS: place.models} if place.models else {}
+    given |= {variables.MODEL_SET: place.model_set} if place.model_set else {}
     given |= {variables.COMPILED: place.compiled, variables.COMPILE_REPORT: place.compile_report}
     given |= {} if place.direct is None else {variables.DIRECT: str(place.direct)}
     given |= {} if place.predictor is None else {variables.PREDICTOR: f"{defaults.HOST}:{place.predictor}"}

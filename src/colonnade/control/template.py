@@ -37,7 +37,7 @@ from colonnade.control.selection import Runtime, Runtimes, Wanted, choose
 from colonnade.control.sources import Source
 from colonnade.errors import InvalidInput
 from colonnade.gateway.sticky import Sticky
-from colonnade.resources import served
+from colonnade.resources import served, trainedmodel
 
 CONTAINER = "kserve-container"
 TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # see `Plan.transport`
@@ -242,7 +242,10 @@ def _of_runtime(isvc: dict[str, Any], model: dict[str, Any], runtimes: Runtimes)
     asked = Wanted(
         wanted.get("name", ""), wanted.get("version"), model.get("protocolVersion"), model.get("runtime") or ""
     )
-    runtime = choose(asked, runtimes)
+    several = trainedmodel.several(isvc["spec"][components.PREDICTOR])
+    runtime = choose(asked._replace(multi_model=several), runtimes)
+    if isinstance(runtime, Refusal) and several:  # none is made for several models alone
+        runtime = choose(asked, runtimes)
     if isinstance(runtime, Refusal):
         return runtime
     base = next((each for each in runtime.spec.get("containers") or () if each.get("name") == CONTAINER), None)
@@ -267,7 +270,7 @@ def _of_runtime(isvc: dict[str, Any], model: dict[str, Any], runtimes: Runtimes)
         case engines.Adapter(adapter, flags):
             if not flags:
                 container = {**container, "args": filled(own.get("args") or [], known)}
-            if not fetched:
+            if not fetched and not several:
                 text = "spec.predictor.model.storageUri is missing: say where the model lies."
                 return Refusal("InvalidPredictorSpec", text)
             return _served(isvc, adapter, container, fetched, isolation, runtime)
@@ -370,7 +373,8 @@ def _unsupported(path: str, why: str) -> Refusal:
 
 def _pod_fields(extension: dict[str, Any]) -> dict[str, Any]:
     kept = {"terminationGracePeriodSeconds": int(builtserver.grace(extension))}
-    return kept | {name: extension[name] for name in ("serviceAccountName", "priority") if extension.get(name)}
+    passed = ("serviceAccountName", "priority", "resources")
+    return kept | {name: extension[name] for name in passed if extension.get(name)}
 
 
 def _shared(isvc: Mapping[str, Any]) -> dict[str, str]:

@@ -6,6 +6,7 @@ PYTHON = "COLONNADE_PYTHON"  # the interpreter that the process gets: the contro
 SOCKET = "COLONNADE_SOCKET"
 GRPC_SOCKET = "COLONNADE_GRPC_SOCKET"
 MODELS = "COLONNADE_MODELS"  # a folder with one folder for each model that is a single file and is expected in one
+MODEL_SET = "COLONNADE_MODEL_SET"  # the folder of the models of a multi-model service
 DIRECT = "COLONNADE_DIRECT_PORT"  # the service's own port, if it has one
 PREDICTOR = "COLONNADE_PREDICTOR_HOST"  # `host:port` of the predictor, for a transformer or an explainer
 COMPILED = "COLONNADE_COMPILED"

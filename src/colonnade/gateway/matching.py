@@ -78,7 +78,8 @@ class Matcher:
                     self._hosts.setdefault(host.lower().encode(), Named(index, target.revision))
             if route.entry:
                 self._paths.setdefault((route.namespace, route.name), index)
-                self._models.setdefault(route.model, []).append(index)
+                for model in dict.fromkeys((route.model, *route.models)):
+                    self._models.setdefault(model, []).append(index)
             if route.explains:
                 self._explainers.setdefault((route.namespace, route.name), index)
 

@@ -89,6 +89,7 @@ class Route(msgspec.Struct, frozen=True):
 
     Attributes:
         model: the model name that the replicas answer to; clients write it in V1 and V2 paths.
+        models: further model names that its replicas answer to: those of TrainedModels.
         hosts: all host names of the component, without port. Case does not matter.
         targets: its revisions. Requests are split among them exactly, by weight.
         ready: whether the component takes requests; with no backend and no `hold` it is not ready whatever this says.
@@ -130,6 +131,7 @@ class Route(msgspec.Struct, frozen=True):
     shadow: Shadow | None = None
     graph: Plan | None = None
     logging: Logging | None = None
+    models: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:

@@ -160,21 +160,34 @@ def place(machine: Machine, held: Sequence[Held], claim: Claim) -> Held | Lack:
 
 def schedule(machine: Machine, held: Iterable[Held], waiting: Iterable[Waiting]) -> Plan:
     """Decide on all who wait, the first in line first."""
-    taken = list(held)
-    kept = list[Held]()  # by those who were passed over
+    each_taken = list(held)
+    taken, kept = _together(each_taken), Held()  # kept by those who were passed over
     admit: dict[str, Held] = {}
     lacks: dict[str, Lack] = {}
     for one in in_line(waiting):
-        found = place(machine, [*taken, *kept], one.claim)
+        found = place(machine, (taken, kept), one.claim)
         if isinstance(found, Held):
+            found = Held(found.claim, _cores(machine, each_taken, one.claim), found.gpus)
             admit[one.key] = found
-            taken.append(found)
+            each_taken.append(found)
+            taken = _together((taken, found))
             continue
-        now = place(machine, taken, one.claim)  # what it is told is missing is not what others wait for
+        now = place(machine, (taken,), one.claim)  # what it is told is missing is not what others wait for
         lacks[one.key] = now if isinstance(now, Lack) else found
         if not found.never:
-            kept.append(Held(one.claim, (), _wanted(machine, [*taken, *kept], one.claim.gpu)))
+            kept = _together((kept, Held(one.claim, (), _wanted(machine, (taken, kept), one.claim.gpu))))
     return Plan(admit, lacks)
+
+
+def _together(held: Iterable[Held]) -> Held:
+    """The sum of amounts and of parts of devices: a long line is decided on without adding all up for each in it."""
+    cpu = memory = gpu = 0
+    gpus: dict[str, int] = {}
+    for each in held:
+        cpu, memory, gpu = cpu + each.claim.cpu, memory + each.claim.memory, gpu + each.claim.gpu
+        for device, share in each.gpus:
+            gpus[device] = gpus.get(device, 0) + share
+    return Held(Claim(cpu, memory, gpu), (), tuple(gpus.items()))
 
 
 def in_line(waiting: Iterable[Waiting]) -> list[Waiting]:

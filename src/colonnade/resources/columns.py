@@ -48,6 +48,12 @@ INFERENCE_GRAPH = (
     Column("Ready", "string", "Whether the graph takes requests."),
     _AGE,
 )
+TRAINED_MODEL = (
+    _NAME,
+    Column("URL", "string", "URL that predictions are asked at."),
+    Column("Ready", "string", "Whether the model takes requests."),
+    _AGE,
+)
 SERVING_RUNTIME = (
     _NAME,
     Column("Disabled", "boolean", "Whether the runtime is passed over."),
@@ -359,6 +365,7 @@ def _local_model_node_group(obj: Object, now: datetime) -> list[Cell]:
 _ROWS: dict[str, Callable[[Object, datetime], list[Cell]]] = {
     "InferenceService": _inference_service,
     "InferenceGraph": _inference_graph,
+    "TrainedModel": _inference_graph,
     "ServingRuntime": _serving_runtime,
     "ClusterServingRuntime": _serving_runtime,
     "Namespace": _namespace,

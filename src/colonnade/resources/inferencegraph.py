@@ -11,7 +11,7 @@ import msgspec
 from colonnade import defaults
 from colonnade.resources.fields import CLUSTER_ONLY, EMULATED, RUNS, Resource, Ruling, field_doc
 from colonnade.resources.meta import Condition, Int32, Int64, ObjectMeta
-from colonnade.resources.podspec import FreeObject, ResourceRequirements, Toleration
+from colonnade.resources.podspec import FreeObject, Quantity, Toleration
 from colonnade.resources.strict import invalid, type_errors_of
 
 API_VERSION = "serving.kserve.io/v1alpha1"
@@ -113,13 +113,21 @@ class RouterTimeouts(Resource, frozen=True):
     service_client: Annotated[Int64 | None, field_doc("For each call of a step.", RUNS)] = None
 
 
+class RouterResources(Resource, frozen=True):
+    """Compute of the router, which is not one here."""
+
+    requests: Annotated[dict[str, Quantity] | None, field_doc("Least amounts.", EMULATED, _NO_ROUTER)] = None
+    limits: Annotated[dict[str, Quantity] | None, field_doc("Greatest amounts.", EMULATED, _NO_ROUTER)] = None
+    claims: Annotated[list[FreeObject] | None, field_doc("Devices by claim.", EMULATED, _NO_ROUTER)] = None
+
+
 class InferenceGraphSpec(Resource, frozen=True):
     """The nodes, of which `root` is the first one, and how the router is run."""
 
     nodes: Annotated[dict[str, InferenceRouter], field_doc("Nodes by name; `root` gets the request.")]
     timeout: Annotated[Int64 | None, field_doc("Limit of one request, in seconds.", RUNS, "kept by the gateway")] = None
     router_timeouts: Annotated[RouterTimeouts | None, field_doc("Limits of the router.")] = None
-    resources: Annotated[ResourceRequirements | None, field_doc("Compute of the router.", EMULATED, _NO_ROUTER)] = None
+    resources: Annotated[RouterResources | None, field_doc("Compute of the router.", EMULATED, _NO_ROUTER)] = None
     affinity: Annotated[FreeObject | None, field_doc("Placement rules.", EMULATED, _NO_ROUTER)] = None
     min_replicas: Annotated[Int32 | None, field_doc("Least number of routers.", EMULATED, _NO_ROUTER)] = None
     max_replicas: Annotated[Int32 | None, field_doc("Greatest number of routers.", EMULATED, _NO_ROUTER)] = None

@@ -17,6 +17,7 @@ from colonnade.resources.localmodels import LocalModelCache, LocalModelNamespace
 from colonnade.resources.runtime import ClusterServingRuntime, ServingRuntime
 from colonnade.resources.serviceaccount import ServiceAccount
 from colonnade.resources.storagecontainer import ClusterStorageContainer
+from colonnade.resources.trainedmodel import TrainedModel
 
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "delete", "deletecollection", "patch", "update")
@@ -87,6 +88,19 @@ INFERENCE_GRAPH = Kind(
     verbs=_WRITE + _READ,
     columns=columns.INFERENCE_GRAPH,
     struct=InferenceGraph,
+    subresources=("status",),
+)
+TRAINED_MODEL = Kind(
+    group=GROUP,
+    version="v1alpha1",
+    kind="TrainedModel",
+    plural="trainedmodels",
+    singular="trainedmodel",
+    short_names=("tm",),
+    namespaced=True,
+    verbs=_WRITE + _READ,
+    columns=columns.TRAINED_MODEL,
+    struct=TrainedModel,
     subresources=("status",),
 )
 NAMESPACE = Kind(
@@ -269,6 +283,7 @@ CLUSTER_SERVING_RUNTIME = Kind(
 KINDS: tuple[Kind, ...] = (
     INFERENCE_SERVICE,
     INFERENCE_GRAPH,
+    TRAINED_MODEL,
     NAMESPACE,
     POD,
     NODE,
@@ -287,7 +302,6 @@ KINDS: tuple[Kind, ...] = (
 """What the API serves."""
 
 NOT_SERVED: dict[str, type[msgspec.Struct] | None] = {
-    "TrainedModel": None,
     "LocalModelNode": None,
     "LLMInferenceService": None,
     "LLMInferenceServiceConfig": None,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from colonnade.resources import served
+from colonnade.resources import compute, served
 from colonnade.resources.fields import (
     CLUSTER_ONLY,
     EMULATED,
@@ -29,7 +29,7 @@ IntOrString = int | str
 Quantity = int | float | str
 
 _PORT_NOTE = "a free local address is given to each replica; the gateway forwards to it"
-_RECORDED = "recorded, not enforced"
+_NO_CLASSES = "there are no priority classes here; use `priority`"
 _REFUSED = f"{NOT_RUN}: the service is refused with it"
 _IDENTITY = "recorded; there are no identities of a cluster here"
 _STARTUP_NOTE = "liveness is not asked before the replica has been ready"
@@ -160,8 +160,8 @@ class ResourceClaim(Resource, frozen=True):
 class ResourceRequirements(Resource, frozen=True):
     """Compute that a container asks for and may use at most."""
 
-    requests: Annotated[dict[str, Quantity] | None, field_doc("Least amounts.", EMULATED, _RECORDED)] = None
-    limits: Annotated[dict[str, Quantity] | None, field_doc("Greatest amounts.", EMULATED, _RECORDED)] = None
+    requests: Annotated[dict[str, Quantity] | None, field_doc("Least amounts.", rule=compute.request)] = None
+    limits: Annotated[dict[str, Quantity] | None, field_doc("Greatest amounts.", rule=compute.limit)] = None
     claims: Annotated[list[ResourceClaim] | None, field_doc("Devices by claim.", CLUSTER_ONLY, NOT_RUN)] = None
 
 
@@ -289,8 +289,8 @@ class PodSpec(Resource, frozen=True):
     scheduling_group: Annotated[
         FreeObject | None, field_doc("Pods to schedule together.", CLUSTER_ONLY, ONE_MACHINE)
     ] = None
-    priority: Annotated[Int32 | None, field_doc("Priority as a number.", CLUSTER_ONLY, ONE_MACHINE)] = None
-    priority_class_name: Annotated[str | None, field_doc("Priority by name.", CLUSTER_ONLY, ONE_MACHINE)] = None
+    priority: Annotated[Int32 | None, field_doc("Priority as a number: the order of those who wait.", RUNS)] = None
+    priority_class_name: Annotated[str | None, field_doc("Priority by name.", CLUSTER_ONLY, _NO_CLASSES)] = None
     preemption_policy: Annotated[str | None, field_doc("Whether others are pushed out.", CLUSTER_ONLY, ONE_MACHINE)] = (
         None
     )

@@ -12,7 +12,15 @@ from typing import Any
 import msgspec
 
 from colonnade.errors import InvalidInput
-from colonnade.resources import canaries, graph_rules, localmodels, runtimerules, scaling, storagecontainer
+from colonnade.resources import (
+    canaries,
+    graph_rules,
+    localmodels,
+    runtimerules,
+    scaling,
+    storagecontainer,
+    trainedmodel,
+)
 from colonnade.resources import kserve_texts as texts
 from colonnade.resources.inferencegraph import InferenceGraph
 from colonnade.resources.inferenceservice import (
@@ -91,6 +99,8 @@ def _rules(view: Any, kind: Kind, old: Mapping[str, Any] | None) -> Iterator[Cau
         yield from localmodels.group_rules(view)
     elif isinstance(view, InferenceGraph):
         yield from graph_rules.rules(view)
+    elif isinstance(view, trainedmodel.TrainedModel):
+        yield from trainedmodel.rules(view, old)
     elif isinstance(view, ServingRuntime):
         yield from runtimerules.rules(view, old)
 

@@ -40,6 +40,7 @@ class Arguments:
         model_name: the name that requests use.
         model_dir: file or folder of the artefact.
         runtime: the adapter that loads it; `auto` detects it by suffix.
+        multi_model: `model_dir` is a folder of models, which are loaded and unloaded while the replica serves.
         host: address of the TCP ports.
         http_port: TCP port of HTTP, 0 for a free one, None if `socket` is given.
         socket: Unix socket path of HTTP, or None.
@@ -70,6 +71,7 @@ class Arguments:
     model_name: str = MODEL_NAME
     model_dir: Path = Path(MODEL_DIR)
     runtime: str = "auto"
+    multi_model: bool = False
     host: str = defaults.HOST
     http_port: int | None = None
     socket: str | None = None
@@ -117,12 +119,15 @@ def parse(argv: Sequence[str], env: Mapping[str, str] = os.environ, *, script: P
     grpc_port: int | None = given.grpc_port
     if given.enable_grpc and grpc_port is None and given.grpc_socket is None:
         grpc_port = defaults.GRPC_PORT
+    if given.multi_model and given.execution == Mode.PROCESS:
+        parser.error("--multi-model and --execution process: a process serves one model; leave one of them out")
     if given.enable_grpc is False:
         grpc_port = given.grpc_socket = None
     return Arguments(
         model_name=given.model_name,
         model_dir=given.model_dir,
         runtime=given.runtime,
+        multi_model=given.multi_model,
         host=given.host,
         http_port=http_port,
         socket=given.socket,
@@ -225,8 +230,10 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
     for way in ("send", "receive"):
         name = f"--grpc-max-{way}-message-length"
         add(name, dest="message_lengths", action="append", type=_length, default=[], help=argparse.SUPPRESS)
-    parser.set_defaults(ignored=[], settings=(), explainer=None)
+    parser.set_defaults(ignored=[], settings=(), explainer=None, multi_model=False)
     if script is None:  # a script may have flags of these names itself
+        several = "--model-dir is a folder of models, which are loaded and unloaded by name over the repository API"
+        add("--multi-model", action="store_true", help=several)
         add("--explainer", choices=explainers.NAMES, help="explain the model's answers on :explain")
         for name, takes_value in flags.ADAPTER.items():
             add(name, action=_Setting, nargs=None if takes_value else 0, help=argparse.SUPPRESS)

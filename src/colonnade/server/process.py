@@ -29,6 +29,7 @@ from colonnade.server.arguments import Arguments
 from colonnade.server.compiling import Compiling
 from colonnade.server.isolated import ProcessFailure
 from colonnade.server.metrics import ReplicaMetrics
+from colonnade.server.modelfolder import ModelFolder
 from colonnade.server.repository import Loader, Repository
 from colonnade.server.routes import Router
 
@@ -55,7 +56,7 @@ class Termination(msgspec.Struct):
     exit_code: int = msgspec.field(name="exitCode")
 
 
-async def run(arguments: Arguments, loader: Loader, compiling: Compiling | None = None) -> Outcome:
+async def run(arguments: Arguments, loader: Loader | ModelFolder, compiling: Compiling | None = None) -> Outcome:
     """Serves until a signal, or until the model turns out not to load.
 
     `compiling` makes compiled forms of what the loader loads, which are loaded in its place.
@@ -70,14 +71,18 @@ async def run(arguments: Arguments, loader: Loader, compiling: Compiling | None 
     stopping = _stop_on_signal()
     if arguments.ignored:
         logger.info("has no effect here: %s", ", ".join(arguments.ignored))
-    repository.add(arguments.model_name, loader, golden.beside(arguments.model_dir))
+    if isinstance(loader, ModelFolder):
+        repository.offers = loader.offered
+    else:
+        repository.add(arguments.model_name, loader, golden.beside(arguments.model_dir))
     try:
         await _listen(http, arguments)
     except OSError as error:
         logger.error("cannot listen: %s", error)
         return Outcome(EXIT_ADDRESS, clean=True)
     started = time.monotonic()
-    load = asyncio.ensure_future(repository.load(arguments.model_name))
+    loading = loader.load_all(repository) if isinstance(loader, ModelFolder) else repository.load(arguments.model_name)
+    load = asyncio.ensure_future(loading)
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)
     code = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from colonnade.errors import ModelNotFound, ModelNotReady, NotFound, Unavailable
 from colonnade.model.contract import Model
@@ -33,6 +33,20 @@ Loader = Callable[[], Model]  # blocking; returns a model that is ready to predi
 FIRST_VERSION = "1"
 
 _log = logging.getLogger(__name__)
+
+
+class Offered(NamedTuple):
+    """A model that can be hosted though it is not yet.
+
+    Attributes:
+        loader: makes a loaded model.
+        golden: see `Hosted`.
+        stamp: what it is loaded from: while that is the same, it is not loaded again.
+    """
+
+    loader: Loader
+    golden: Path | None
+    stamp: object
 
 
 class State(StrEnum):
@@ -56,6 +70,7 @@ class Hosted:
         reason: why it is not ready, in words fit for a client.
         execution: the loaded model with what runs it; None while there is none.
         cache: answers that are kept, if any are.
+        wanted, stamp: of what the next load, and the one that serves, is made of; see `Offered`.
     """
 
     name: str
@@ -65,6 +80,8 @@ class Hosted:
     reason: str = "not loaded"
     execution: Execution | None = None
     cache: ResponseCache | None = None
+    wanted: object = None
+    stamp: object = None
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -100,6 +117,8 @@ class Repository:
         hosted: models by name.
         draining: the process is ending; nothing is ready any more.
         on_change: called after a model's readiness or the server's has changed.
+        offers: finds models that are not hosted yet, or raises ModelNotFound; None where the hosted ones are all. With
+            it a model that fails makes nothing but itself unready, and one that is unloaded is hosted no more.
     """
 
     def __init__(self, policy: Policy, observers: Callable[[str, str], Observe]) -> None:
@@ -108,13 +127,17 @@ class Repository:
         self.hosted: dict[str, Hosted] = {}
         self.draining = False
         self.on_change: list[Callable[[], None]] = []
+        self.offers: Callable[[str], Offered] | None = None
+        self._settled = False
         self._policy = policy
         self._observers = observers
         self._changes: set[asyncio.Task[None]] = set()
 
     @property
     def ready(self) -> bool:
-        """Whether every model answers and the process is not ending."""
+        """Whether every model answers and the process is not ending; with `offers`, whether it has begun to serve."""
+        if self.offers is not None:
+            return self._settled and not self.draining
         return not self.draining and bool(self.hosted) and all(hosted.ready for hosted in self.hosted.values())
 
     def add(self, name: str, loader: Loader, golden_file: Path | None = None) -> Hosted:
@@ -138,21 +161,28 @@ class Repository:
 
     async def load(self, name: str) -> None:
         """Loads a model, or exchanges it for a newly loaded one; the old one serves meanwhile. A caller that is
-        cancelled does not break the load off.
+        cancelled does not break the load off. What is offered is not loaded again while its stamp is the same.
 
         Raises:
-            ModelNotFound: no such name is hosted.
+            ModelNotFound: no such name is hosted or offered.
             Unavailable: the loader failed; the message says why in words fit for a client, `__cause__` is the error.
         """
-        await asyncio.shield(self._own(self._load(self.get(name))))
+        hosted = self.get(name) if self.offers is None else self._take(name, self.offers(name))
+        await asyncio.shield(self._own(self._load(hosted)))
 
     async def unload(self, name: str) -> None:
-        """Takes a model out of service and frees it once its requests have ended. The name stays hosted.
+        """Takes a model out of service and frees it once its requests have ended. The name stays hosted, unless the
+        models are those of `offers`.
 
         Raises:
             ModelNotFound: no such name is hosted.
         """
         await asyncio.shield(self._own(self._unload(self.get(name))))
+
+    def settle(self) -> None:
+        """What was offered at the start is loaded, as far as it can be."""
+        self._settled = True
+        self._changed()
 
     def drain(self) -> None:
         """Nothing is ready from now on; what runs goes on."""
@@ -163,19 +193,29 @@ class Repository:
         """Unloads every model after its last request."""
         await asyncio.gather(*self._changes, *map(self.unload, self.hosted), return_exceptions=True)
 
+    def _take(self, name: str, offered: Offered) -> Hosted:
+        """Host what is offered under a name, or offer it to the one that is hosted."""
+        hosted = self.hosted.get(name) or self.add(name, offered.loader, offered.golden)
+        hosted.loader, hosted.golden, hosted.wanted = offered
+        return hosted
+
     async def _load(self, hosted: Hosted) -> None:
         async with hosted.changing:
             before = hosted.execution
+            loader, golden_file, stamp = hosted.loader, hosted.golden, hosted.wanted
+            if before is not None and stamp is not None and stamp == hosted.stamp:
+                return
+            self.hosted.setdefault(hosted.name, hosted)  # it was unloaded while this load waited
             self._enter(hosted, State.LOADING, "loading", before)
             lanes = [Lane(hosted.name, self._policy.admission()) for _ in range(self._policy.instances)]
             copies: list[tuple[Model, Lane]] = []
             try:
                 for lane in lanes:
-                    copies.append((await lane.run(hosted.loader, limited=False), lane))
+                    copies.append((await lane.run(loader, limited=False), lane))
                 execution = Execution(copies, self._policy, partial(self._observers, hosted.name))
                 await execution.warm_up(BUDGET)
-                if hosted.golden is not None:
-                    await check(read(hosted.golden), execution, hosted.name)
+                if golden_file is not None:
+                    await check(read(golden_file), execution, hosted.name)
             except Exception as error:
                 await _discard(copies)
                 for lane in lanes:
@@ -187,6 +227,7 @@ class Repository:
                 hosted.cache.clear()
                 if not execution.takes_headers:
                     execution.cached = CachedStart(hosted.cache, execution.start)
+            hosted.stamp = stamp
             self._enter(hosted, State.READY, "", execution)
             if before is not None:
                 self._own(_freed(before))
@@ -200,6 +241,8 @@ class Repository:
                     await before.retire()
                 finally:
                     self._enter(hosted, State.UNAVAILABLE, "unloaded", None)
+            if self.offers is not None and self.hosted.pop(hosted.name, None) is not None:
+                self._changed()
 
     def _own(self, change: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(change)

@@ -218,7 +218,6 @@ class Router:
                 raise InvalidInput(f"load parameters ({names}) are not supported; load the model without them")
             self._change(exchange, self._repository.load(target.model), v2.repository_loaded(target.model))
 
-        self._repository.get(target.model)
         exchange.collect(partial(_guarded, exchange, begin))
 
     def _unload(self, exchange: Exchange, target: Target) -> None:

@@ -14,6 +14,7 @@ from colonnade.control.api.ownership import (
     decode,
     encode,
     fields_of,
+    handed_over,
     owners_of,
     settled,
     updated,
@@ -99,6 +100,19 @@ def test_clients_may_hand_their_fields_over() -> None:
         {**live["metadata"]["managedFields"][0], "manager": "kubectl", "operation": "Apply"}
     ]
     assert owned(updated(live, moved, "kubectl", "t")) == {("kubectl", "Apply"): ["data.x"]}
+
+
+def test_a_tool_hands_over_what_it_changed_to_whoever_applies() -> None:
+    live = apply({}, "a", x="1", y="1")
+    changed = updated(live, {**live, "data": {"x": "2", "y": "1"}}, "tool", "t")
+    assert owned(changed) == {("a", "Apply"): ["data.y"], ("tool", "Update"): ["data.x"]}
+    with pytest.raises(FieldConflict):
+        apply(changed, "a", x="3")
+    handed = handed_over(changed, "tool", "a", "data")
+    assert owned(handed) == {("a", "Apply"): ["data.x", "data.y"]}
+    assert apply(handed, "a", x="3")["data"] == {"x": "3"}
+    assert handed_over(changed, "tool", "b", "data") == changed, "who applies nothing is given nothing"
+    assert handed_over(changed, "tool", "a", "spec") == changed
 
 
 def test_times_alone_change_nothing() -> None:

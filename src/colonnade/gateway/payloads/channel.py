@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _MODULE = "colonnade.gateway.payloads"
 _RETRY_FIRST = 0.1  # seconds until a writer that ended is started again
 _RETRY_MAX = 10.0
+_TOGETHER = 0.005  # seconds in which what is noted goes in one write: one for each request costs more than the noting
+_AT_ONCE = 64 << 10  # bytes that go at once
 _ENDING = 1.0  # seconds more that a writer has which was told to end in so many
 
 
@@ -106,9 +108,11 @@ class Channel:
         if task is None:
             return
         try:
-            if self._writer is not None:
-                self._writer.finish()
-                async with asyncio.timeout(seconds + _ENDING):
+            async with asyncio.timeout(seconds + _ENDING):
+                while self._writer is None and self._under_way:  # it is being started
+                    await asyncio.sleep(_TOGETHER)
+                if self._writer is not None:
+                    self._writer.finish()
                     await self._over.wait()
         except TimeoutError:
             log.warning("the payload log's writer is still at it; it goes on alone", extra=self._numbers_left())
@@ -179,17 +183,34 @@ class _Writer(asyncio.Protocol):
         self._channel = channel
         self._tellings = Tellings()
         self._transport: asyncio.WriteTransport | None = None
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size >= _AT_ONCE:
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_TOGETHER, self._flush)
 
     def finish(self) -> None:
+        self._flush()
         if self._transport is not None:
             self._transport.write_eof()
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        held, self._held = self._held, []
+        self._held_size = 0
+        if self._transport is not None:
+            self._transport.write(b"".join(held))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -204,6 +225,7 @@ class _Writer(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self._flush()
         self._channel.ended()
 
 
