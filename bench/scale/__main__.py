@@ -51,12 +51,12 @@ def run(part: str, made: dict[str, Path], *, quick: bool) -> Any:
         starts = 6 if quick else 20
         return {
             f"{name}, {'with' if pool else 'without'} the pool": cold.measure(made[name], starts, pool)
-            for name in ("iris", "big")
+            for name in ("iris", "iris-onnx", "big")
             for pool in (False, True)
         }
     if part == "step":
         return step.measure(made["slow"], before=5, after=25 if quick else 60)
-    return many.measure(made["iris"], 1000, 20, 20 if quick else 60)
+    return many.measure(made["iris-onnx"], 1000, 20, 20 if quick else 60)
 
 
 def report(found: dict[str, Any]) -> str:

@@ -25,14 +25,8 @@ SLEEPY = {
 }
 BODY = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
 
-_BARE = """\
-import sys
-import numpy as np
-import onnxruntime
-
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-print(session.run(None, {session.get_inputs()[0].name: np.ones((1, 4), np.float32)}))
-"""
+_BARE = "import sys, numpy; from bench import work; work.load(sys.argv[1])(numpy.ones((1, 4), numpy.float32))"
+_FORMATS = {".joblib": "sklearn", ".onnx": "onnx"}
 
 
 def measure(model: Path, starts: int, pool: bool) -> dict[str, list[float]]:
@@ -41,7 +35,7 @@ def measure(model: Path, starts: int, pool: bool) -> dict[str, list[float]]:
     with platform(f"cold-{model.stem}-{pool}", "--pool", "auto" if pool else "off") as running:
         names = [f"cold-{number}" for number in range(SERVICES)]
         for name in names:
-            running.declare(name, {"minReplicas": 0, "onnx": {"storageUri": str(model)}}, **SLEEPY)
+            running.declare(name, {"minReplicas": 0, _FORMATS[model.suffix]: {"storageUri": str(model)}}, **SLEEPY)
         until(lambda: running.ready() == SERVICES, "the services are declared")
         with httpx.Client(timeout=60) as client:
             _wake(running, client, names[0])  # the first one fetches, scans and fills the page cache
@@ -64,5 +58,5 @@ def _wake(running: Platform, client: httpx.Client, name: str) -> float:
 def _bare(model: Path) -> float:
     begun = time.perf_counter()
     command = [sys.executable, "-c", _BARE, str(model)]
-    subprocess.run(command, env=machine.environment(), stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, cwd=machine.ROOT, env=machine.environment(), stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - begun

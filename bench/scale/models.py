@@ -1,4 +1,4 @@
-"""The models: iris as ONNX, one of 100 MB, and one that takes a known time for each request."""
+"""The models: iris, a forest of 100 MB, and one that takes a known time for each request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import models
 from bench.models import MODELS
 
-WIDTH = 3600  # 2 x 3600 x 3600 weights of four bytes are 104 MB
+BIG = 100_000_000  # bytes
 SLOW_SECONDS = 0.05
 
 _SLOW = f"""\
@@ -26,34 +26,26 @@ class Slow(colonnade.Model):
 def build() -> dict[str, Path]:
     """Writes the models that are missing; where they lie, by name."""
     models.build()
-    big, slow = MODELS / "big.onnx", MODELS / "slow"
+    big, slow = MODELS / "big.joblib", MODELS / "slow"
     if not big.exists():
-        _big(big)
+        _forest(big)
     slow.mkdir(exist_ok=True)
     (slow / "model.py").write_text(_SLOW)
-    return {"iris": MODELS / "iris.onnx", "big": big, "slow": slow}
+    return {"iris": MODELS / "iris.joblib", "iris-onnx": MODELS / "iris.onnx", "big": big, "slow": slow}
 
 
-def _big(path: Path) -> None:
-    """Two dense layers over four features."""
+def _forest(path: Path) -> None:
+    """A forest that is `BIG` bytes large: trees are added until it is."""
+    import joblib
     import numpy as np
-    from onnx import TensorProto, helper, numpy_helper, save
+    from sklearn.ensemble import RandomForestRegressor
 
     chosen = np.random.default_rng(0)
-    shapes = {"first": (4, WIDTH), "second": (WIDTH, WIDTH), "third": (WIDTH, WIDTH), "last": (WIDTH, 1)}
-    weights = [
-        numpy_helper.from_array(chosen.standard_normal(shape).astype(np.float32) / WIDTH, name)
-        for name, shape in shapes.items()
-    ]
-    nodes, value = [], "x"
-    for name in shapes:
-        nodes.append(helper.make_node("MatMul", [value, name], [f"{name}-out"]))
-        value = f"{name}-out"
-    graph = helper.make_graph(
-        nodes,
-        "big",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
-        [helper.make_tensor_value_info(value, TensorProto.FLOAT, ["n", 1])],
-        weights,
-    )
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), str(path))
+    samples = chosen.standard_normal((20_000, 4)).astype(np.float32)
+    forest = RandomForestRegressor(n_estimators=10, warm_start=True, random_state=0)
+    while True:
+        forest.fit(samples, chosen.standard_normal(20_000))
+        joblib.dump(forest, path)
+        if path.stat().st_size >= BIG:
+            return
+        forest.n_estimators += max(1, round(forest.n_estimators * (BIG / path.stat().st_size - 1)))

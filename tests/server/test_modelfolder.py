@@ -16,7 +16,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 
 from colonnade.errors import LoadFailed
-from colonnade.server.modelfolder import LISTING, read
+from colonnade.runtimes.modellist import LISTING, read
 
 from .replica import Replica, Start
 

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,8 +73,10 @@ class Artefacts:
         limit: int,
         volumes: Callable[[str], Volumes],
         inspect: Inspect = lambda path, source: None,
+        further: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        """`limit` is in bytes. `volumes` gives those of a namespace."""
+        """`limit` is in bytes. `volumes` gives those of a namespace. `further` are paths in use beside those of pods."""
+        self._further = further
         self.cache = cache
         self._store = store
         self._mirror = mirror
@@ -203,7 +206,8 @@ class Artefacts:
     async def tidy(self) -> None:
         """Note what is in use, and evict what is not until the cache is within its limit."""
         pods, _ = self._store.list("", "pods")
-        used = frozenset(key for pod in pods for text in _texts(pod) for key in self._keys(text))
+        texts = chain(self._further(), (text for pod in pods for text in _texts(pod)))
+        used = frozenset(key for text in texts for key in self._keys(text))
         before, self._used = self._used, used
         for key in before | used:
             self.cache.use(key)  # what a replica has just left is as recent as what one has

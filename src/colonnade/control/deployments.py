@@ -86,7 +86,7 @@ class Deployments:
         compared: Callable[[str, str], Mapping[str, int]],
         look: Callable[[Key], None],
     ) -> None:
-        """`compared` has the outcomes of a shadow, by its namespace and name; `look` asks for another look at a service."""
+        """`compared` has the outcomes of a shadow's copies, by namespace and name; `look` asks for another look."""
         self._store = store
         self._events = events
         self._fetcher = fetcher

@@ -66,10 +66,12 @@ class Pods:
         ready_timeout: float = defaults.READY_TIMEOUT,
         pooling: Pooling = Pooling(),  # noqa: B008  a value
         parking: Parking | None = None,
+        model_sets: Path = Path(),  # noqa: B008  a value
     ) -> None:
         """`run` is the folder of the replicas' sockets; `ports` has the services' own;
         `compiled` is the folder of compiled models; `budget` admits; `pooling` says which replicas are
-        forked."""
+        forked; `model_sets` is the folder of the models of multi-model services."""
+        self._model_sets = model_sets
         self._store = store
         self._platform = platform
         self._events = events
@@ -265,6 +267,7 @@ class Pods:
             grpc_port,
             free_port(taken | {http_port, grpc_port}),
             predictor,
+            str(self._model_sets / service.namespace / service.name),
         )
 
     def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:

@@ -64,13 +64,15 @@ class Router:
         changed: Callable[[set[Key]], None],
         graphs: Graphs | None = None,
         payloads: Callable[[Mapping[str, Any], str], Logging | None] = lambda isvc, component: None,
+        named: Callable[[Route], Route] = lambda route: route,
     ) -> None:
         """`file` is where the gateway keeps its routes: what it may send to before the first push.
 
         `changed` is called with pods that the gateway now sends to, or surely sends to no more. `payloads` says where
-        those of a component of a service are logged.
+        those of a component of a service are logged. `named` adds the names of further models to a route.
         """
         self._payloads = payloads
+        self._named_models = named
         self._graphs = graphs
         self._index = index
         self._platform = platform
@@ -139,7 +141,7 @@ class Router:
         self._version += 1
         made = {key: self._made(key, addresses) for key in sorted(self._index.keys())}
         self._last_made = made
-        found = [route for each in made.values() for route in each.routes]
+        found = [self._named_models(route) for each in made.values() for route in each.routes]
         if self._graphs is not None:
             found += self._graphs.routes(found)
         return RouteTable(self._version, tuple(found))

@@ -1,9 +1,8 @@
 """Many models in one replica: what a folder offers, by name.
 
-The folder's `models.json` is the list that KServe's controller writes for its agent, with the place, the version and
-the consent of each model beside it. A model that is not listed but lies there under its name is offered too: so do
-models come that KServe's own agent fetches. Who changes the folder then asks for `load` or `unload` over the repository
-API; a replica that starts reads the list itself, so it needs nobody to tell it what it served before.
+The folder has a list (`runtimes.modellist`). A model that is not on it but lies there under its name is offered too: so
+do models come that KServe's own agent fetches. Who changes the folder then asks for `load` or `unload` over the
+repository API; a replica that starts reads the list itself, so it needs nobody to tell it what it served before.
 """
 
 from __future__ import annotations
@@ -13,61 +12,17 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from colonnade.errors import Error, LoadFailed, ModelNotFound
 from colonnade.runtimes import golden, images
+from colonnade.runtimes.modellist import LISTING, Listed, read
 from colonnade.server import loading
 from colonnade.server.arguments import Arguments
 from colonnade.server.compiling import Compiling, Mode
 from colonnade.server.repository import Offered, Repository
 
-LISTING = "models.json"
 _BEGINNING = 4  # models that load at one time while the replica starts
 
 _log = logging.getLogger(__name__)
-
-
-class ModelSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """What KServe's list says of a model."""
-
-    storage_uri: str = ""
-    framework: str = ""
-    memory: str = ""
-
-
-class Listed(msgspec.Struct, frozen=True, rename="camel"):
-    """One model of the list.
-
-    Attributes:
-        model_name: the name that requests use.
-        model_spec: as its manifest has it.
-        path: where the artefact lies; "" for a file or folder of the model's name beside the list.
-        version: another one makes `load` read the artefact again.
-        trust_code: consent to run code of the artefact; None if neither given nor refused.
-    """
-
-    model_name: str
-    model_spec: ModelSpec = ModelSpec()
-    path: str = ""
-    version: str = ""
-    trust_code: bool | None = None
-
-
-def read(folder: Path) -> dict[str, Listed]:
-    """The list of a folder by name; empty if there is none.
-
-    Raises:
-        LoadFailed: it cannot be read.
-    """
-    file = folder / LISTING
-    try:
-        listed = msgspec.json.decode(file.read_bytes(), type=list[Listed])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise LoadFailed(f"{file} is no list of models: {error}") from None
-    return {each.model_name: each for each in listed}
 
 
 class ModelFolder:

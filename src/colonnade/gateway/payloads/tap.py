@@ -98,9 +98,7 @@ class Tap:
             request,
             response,
             tuple(
-                (shown, _text(fields[name]))
-                for name, shown in self._headers
-                if name in fields and name not in SECRET
+                (shown, _text(fields[name])) for name, shown in self._headers if name in fields and name not in SECRET
             ),
         )
         size = sum(len(payload.body) for payload in (request, response) if payload is not None)
