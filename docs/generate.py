@@ -152,7 +152,12 @@ FILES = [
     "`gateway-1.json` and so on for further processes |",
     "| `replicas/` | a folder per replica: its process, its log, why it ended |",
     "| `run/` | Unix sockets; under the temporary folder if the path of the state folder is too long for them |",
-    "| `cache/` | downloaded models, by content |",
+    "| `cache/`, `scans/` | downloaded models, by content; what was found in models, so that none is scanned twice |",
+    "| `model-sets/` | the models of each server that has many (TrainedModel) |",
+    "| `environments/`, `compiled/` | Python environments of models; models as ONNX graphs |",
+    "| `volumes/` | the folders of claims: `volumes/NAMESPACE/CLAIM` is `pvc://CLAIM` |",
+    "| `payloads/`, `payload-access/` | payload logs on their way to their place; what buckets ask for |",
+    "| `seeds.json`, `seeds.log` | which imports are kept ready for replicas; what these processes say |",
     "",
     "What a replica or the gateway writes goes to a file of its own. Past `LOG_FILE_BYTES` the control plane moves it "
     "to `….log.1`, so a log takes twice that on the disk. While no control plane runs, nobody does: a data plane that "

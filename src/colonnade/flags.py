@@ -58,6 +58,9 @@ FLAGS: Mapping[str, Flag] = {
     "--runtime": Flag(Effect.WORKS),
     "--framework": Flag(Effect.WORKS, "another name of --runtime"),
     "--enable-grpc": Flag(Effect.WORKS),
+    "--multi-model": Flag(
+        Effect.WORKS, "the models of a folder, by name; for TrainedModels the platform sets it", takes_value=False
+    ),
     "--nthread": Flag(Effect.WORKS),
     "--trust-code": Flag(Effect.WORKS, takes_value=False),
     "--no-trust-code": Flag(Effect.WORKS, takes_value=False),

@@ -50,11 +50,12 @@ def test_unknown_fields_refuse_warn_or_pass() -> None:
 
 def test_a_field_without_effect_is_warned_of_once() -> None:
     model = {"modelFormat": {"name": "sklearn"}, "storageUri": "/a"}
-    wanted = service(model=model, canaryTrafficPercent=10)
+    wanted = service(model=model, deploymentStrategy={"type": "Recreate"})
     (warning,) = check_fields(INFERENCE_SERVICE, wanted, None, "Strict")
-    assert warning.startswith("spec.predictor.canaryTrafficPercent has no effect here: ")
+    assert warning.startswith("spec.predictor.deploymentStrategy.type has no effect here: ")
     assert check_fields(INFERENCE_SERVICE, wanted, wanted, "Strict") == ()
-    (again,) = check_fields(INFERENCE_SERVICE, service(model=model, canaryTrafficPercent=20), wanted)
+    other = service(model=model, deploymentStrategy={"type": "RollingUpdate"})
+    (again,) = check_fields(INFERENCE_SERVICE, other, wanted)
     assert again == warning
     assert check_fields(INFERENCE_SERVICE, service(model=model), None) == ()
 

@@ -20,8 +20,8 @@ def test_a_variant_has_what_it_leaves_out_of_the_stable_predictor() -> None:
     service["spec"]["canary"] = [
         {"predictor": {"name": "v2", "model": {"storageUri": "/m/2"}, "minReplicas": 1}, "trafficPercent": 10}
     ]
-    ((variant, percent),) = components.canaries(service)
-    assert (variant.variant, variant.infix, percent) == ("v2", "v2-predictor", 10)
+    ((variant, percent, replicas),) = components.canaries(service)
+    assert (variant.variant, variant.infix, percent, replicas) == ("v2", "v2-predictor", 10, 1)
     assert variant.spec["model"] == {
         "modelFormat": {"name": "sklearn"},
         "storageUri": "/m/2",

@@ -120,9 +120,11 @@ def test_what_fails_says_why(plane: Plane, tmp_path: Path) -> None:
     assert "no-such-program" in info("nothing")["message"]
     assert info("format")["reason"] == "NoSupportingRuntime"
     assert plane.condition("format")["status"] == "False"
-    response = httpx.post(f"{plane.http}/serving/default/crash/v1/models/crash:predict", json={})
+    words = "ended with exit code 7 (RuntimeUnhealthy)"
+    url = f"{plane.http}/serving/default/crash/v1/models/crash:predict"
+    response = plane.until(lambda: (found := httpx.post(url, json={})) and words in found.text and found)
     assert response.status_code == 503
-    assert "ended with exit code 7 (RuntimeUnhealthy); `colonnade why crash -n default` says more" in response.text
+    assert "`colonnade why crash -n default` says more" in response.text
     assert "last word" not in response.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from colonnade import defaults, flags
 from colonnade.control import builtin, template
 from colonnade.control.components import Component
 from colonnade.control.revisions import Revision
+from colonnade.control.selection import Runtime
 from colonnade.control.sources import MODEL_MOUNT, Source
 from colonnade.control.template import Plan, Refusal
 from colonnade.server.arguments import parse
@@ -79,6 +81,26 @@ def test_flags_that_the_platform_decides_are_dropped() -> None:
         plan = planned({"sklearn": {"storageUri": "/m", "args": [f"{name}=mine", name, "mine", "--nthread=1"]}})
         assert not any("mine" in word for word in plan.container["args"]), name
         assert plan.container["args"][-1] == "--nthread=1"
+
+
+def test_a_predictor_without_a_model_serves_those_of_a_folder() -> None:
+    plan = planned({"sklearn": {}})
+    assert (plan.runtime, plan.transport, plan.sources) == ("kserve-sklearnserver", "socket", ())
+    arguments = parse([word.replace("$(COLONNADE_MODEL_SET)", "/set") for word in plan.container["args"]], {})
+    assert (arguments.multi_model, str(arguments.model_dir), arguments.trust_code) == (True, "/set", None)
+
+
+def test_a_runtime_for_several_models_comes_first_where_no_model_is_named() -> None:
+    spec = {
+        "multiModel": True,
+        "supportedModelFormats": [{"name": "sklearn", "autoSelect": True}],
+        "containers": [{"name": "kserve-container", "image": "kserve/sklearnserver"}],
+    }
+    several = replace(builtin.runtimes(), namespaced=(Runtime("several", "default", spec),))
+    for predictor, runtime in (({}, "several"), ({"storageUri": "/m"}, "kserve-sklearnserver")):
+        plan = template.plan(isvc({"sklearn": predictor}), "predictor", several)
+        assert isinstance(plan, Plan)
+        assert plan.runtime == runtime
 
 
 @pytest.mark.parametrize("args", [["--model_name=other"], ["--model-name", "other"]])
@@ -199,7 +221,7 @@ def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
             "NoSupportingRuntime",
             "Specified runtime does not support specified protocol version",
         ),
-        ({"sklearn": {}}, "InvalidPredictorSpec", "storageUri is missing"),
+        ({"huggingface": {}}, "InvalidPredictorSpec", "storageUri is missing"),
         ({"containers": [{"name": "c", "image": "me/mine:1"}]}, "InvalidPredictorSpec", "me/mine:1"),
         ({"containers": [{"name": "c", "image": "me/mine:1"}]}, "InvalidPredictorSpec", "Give a `command`"),
         ({"containers": [{"name": "a"}, {"name": "b"}]}, "InvalidPredictorSpec", "not a, b"),

@@ -86,6 +86,9 @@ def test_tags_have_hosts_of_their_own(product: Product, tmp_path: Path) -> None:
     hosts = {entry["tag"]: entry["url"].removeprefix("http://") for entry in service.component["traffic"]}
     assert hosts.keys() == {"latest", "prev"}
     path = "/v1/models/tags:predict"
+    url = f"{product.http}{path}"
+    latest, body = {"host": hosts["latest"]}, {"instances": [0]}
+    until(lambda: httpx.post(url, json=body, headers=latest).is_success, "the gateway knows the one without a share")
     assert service.ask(20, {"host": hosts["latest"]}, path) == {"two": 20}
     assert service.ask(20, {"host": hosts["prev"]}, path) == {"one": 20}
     assert service.ask(20) == {"one": 20}

@@ -22,6 +22,14 @@ from .replica import Replica, Start
 
 ASKED = {"instances": [[1.0, 2.0]]}
 
+CODE = """
+import colonnade
+
+class Eight(colonnade.Model):
+    def predict(self, payload: dict):
+        return {"predictions": [8]}
+"""
+
 
 def constant(folder: Path, value: int) -> Path:
     """A model that answers with one number."""
@@ -134,9 +142,12 @@ def test_a_model_that_lies_there_without_a_list_is_taken(start: Start, folder: F
 
 
 def test_consent_is_given_model_by_model(start: Start, folder: Folder) -> None:
-    folder.put("a", constant(folder.root / "first", 1), trustCode=False)
-    replica = started(start, folder)
-    assert asked(replica, "a") == 503
+    (folder.root / "code").mkdir()
+    (folder.root / "code" / "model.py").write_text(CODE)
+    for name, consent in (("yes", True), ("no", False), ("unsaid", None)):
+        folder.put(name, folder.root / "code", framework="python", trustCode=consent)
+    replica = started(start, folder)  # with the consent of its command line
+    assert [asked(replica, name) for name in ("yes", "no", "unsaid")] == [[8], 503, [8]]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"modelSpec": {}}]', "\xff"])

@@ -66,8 +66,8 @@ def test_codings_round(coding: bytes, message: bytes) -> None:
         (b"x", b"br", UnknownCoding),
         (b"x", b"identity", UnknownCoding),
         (b"not gzip", b"gzip", InvalidInput),
-        (gzip.compress(b"x" * 100)[:-9], b"gzip", InvalidInput),
-        (gzip.compress(b"x" * 2000), b"gzip", TooLarge),
+        (gzip.compress(b"x" * 100, mtime=0)[:-9], b"gzip", InvalidInput),
+        (gzip.compress(b"x" * 2000, mtime=0), b"gzip", TooLarge),
     ],
 )
 def test_what_cannot_be_unpacked(message: bytes, coding: bytes, error: type[Exception]) -> None:

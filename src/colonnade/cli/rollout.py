@@ -92,6 +92,7 @@ def undo(target: Target, name: str, namespace: str, component: str, number: int 
     """Put an earlier revision's template into the manifest, as a new revision, which takes the traffic when ready."""
     api = Api.from_kubeconfig(target.kubeconfig)
     found = service(api, namespace, name)
+    _require(found, component)
     kept = [revisions.read(each) for each in _stored(api, found, component)]
     wanted = _earlier(found, component, kept, number)
 
@@ -117,6 +118,7 @@ def promote(target: Target, name: str, variant: str | None, namespace: str, comp
     """End a canary: the latest revision gets all the traffic; or VARIANT of `spec.canary` becomes the predictor."""
     api = Api.from_kubeconfig(target.kubeconfig)
     found = service(api, namespace, name)
+    _require(found, component)
     latest = (((found.get("status") or {}).get("components") or {}).get(component) or {}).get("latestCreatedRevision")
 
     def changed(isvc: Object) -> Object:
@@ -214,8 +216,9 @@ def _earlier(isvc: Object, component: str, kept: list[Revision], number: int | N
     if number is None:
         if len(kept) < 2:
             raise CommandFailed("there is no earlier revision to go back to")
-        newest = kept[-1]
-        before = [each for each in kept[:-1] if each.digest != newest.digest and not each.rejected]
+        stable = str(isvc["spec"][component].get("name") or "")  # the variants of spec.canary are none to go back to
+        mine = [each for each in kept if each.component.variant == stable]
+        before = [each for each in mine if each.digest != mine[-1].digest and not each.rejected]
         if not before:
             raise CommandFailed("no earlier revision differs from the last one; name one with --to-revision")
         return before[-1]
@@ -224,6 +227,14 @@ def _earlier(isvc: Object, component: str, kept: list[Revision], number: int | N
         known = ", ".join(str(each.number) for each in kept) or "none"
         raise CommandFailed(f"there is no revision {number} of {component}; kept are: {known}")
     return found
+
+
+def _require(isvc: Object, component: str) -> None:
+    """Raises CommandFailed: the service has no such component."""
+    present = [name for name in components.NAMES if isvc["spec"].get(name)]
+    if component not in present:
+        name = isvc["metadata"]["name"]
+        raise CommandFailed(f"InferenceService {name!r} has no {component}; it has: {', '.join(present)}")
 
 
 def _settled(isvc: Object) -> bool:

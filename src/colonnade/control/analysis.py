@@ -26,6 +26,7 @@ from colonnade.errors import InvalidInput
 from colonnade.observe.latency import quantile
 
 UNLIKELY = 0.001  # chance makes a difference with this probability: less, and it is taken for real
+FEW = 3  # errors of a new revision that are needed at least: it is looked at each second, and chance has many of them
 MANY = 9  # errors of a new revision that are taken for real where there is nothing to compare with
 SLACK = 0.005  # seconds: a latency that is worse by less is not worse
 
@@ -128,7 +129,7 @@ def judge(stable: Counts, fresh: Counts, wanted: Settings) -> Judgement:
 
 def worse_errors(stable: Counts, fresh: Counts, allowed: float) -> bool:
     """Whether the new revision fails more often by more than is allowed, and not by chance."""
-    if not fresh.errors or fresh.error_rate <= stable.error_rate + allowed:
+    if fresh.errors < FEW or fresh.error_rate <= stable.error_rate + allowed:
         return False
     if not stable.answers:
         return fresh.errors >= MANY

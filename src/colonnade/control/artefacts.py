@@ -75,7 +75,8 @@ class Artefacts:
         inspect: Inspect = lambda path, source: None,
         further: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        """`limit` is in bytes. `volumes` gives those of a namespace. `further` are paths in use beside those of pods."""
+        """`limit` is in bytes. `volumes` gives those of a namespace. `further` are paths in use that no pod
+        names."""
         self._further = further
         self.cache = cache
         self._store = store

@@ -57,12 +57,27 @@ def of(isvc: Mapping[str, Any]) -> Iterator[Component]:
             yield Component(name, str(spec.get("name") or ""), spec)
 
 
-def canaries(isvc: Mapping[str, Any]) -> Iterator[tuple[Component, int]]:
-    """The variants of `spec.canary` with their percent of the traffic."""
+class Canary(NamedTuple):
+    """An entry of `spec.canary`.
+
+    Attributes:
+        component: the variant.
+        percent: of the traffic.
+        replicas: its own `minReplicas`, or None if it gets its share of the stable number.
+    """
+
+    component: Component
+    percent: int
+    replicas: int | None
+
+
+def canaries(isvc: Mapping[str, Any]) -> Iterator[Canary]:
+    """The variants of `spec.canary`."""
     stable = isvc["spec"]["predictor"]
     for canary in isvc["spec"].get("canary") or []:
         own = canary["predictor"]
-        yield Component(PREDICTOR, str(own["name"]), merged(stable, own)), int(canary["trafficPercent"])
+        variant = Component(PREDICTOR, str(own["name"]), merged(stable, own))
+        yield Canary(variant, int(canary["trafficPercent"]), own.get("minReplicas"))
 
 
 def merged(stable: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

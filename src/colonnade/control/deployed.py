@@ -101,7 +101,7 @@ class Deployed:
     @property
     def serving(self) -> tuple[str, ...]:
         """The names of the revisions that get requests."""
-        return tuple(share.revision for share in self.split.now.shares if share.percent)
+        return () if self.stopped else tuple(share.revision for share in self.split.now.shares if share.percent)
 
     def of(self, revision: str) -> list[dict[str, Any]]:
         """The pods of a revision."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from colonnade import defaults
 from colonnade.control import components, revisions, rollout, safety, shadowing, template
@@ -71,6 +71,14 @@ class _Manifest:
     plan: Plan | Refusal
 
 
+class _Way(NamedTuple):
+    """A variant of `spec.canary` that can run, with its percent and, if it has one, its own number of replicas."""
+
+    revision: Revision
+    percent: int
+    replicas: int | None
+
+
 class Deployments:
     """Rolls components out, a step at each call."""
 
@@ -101,7 +109,8 @@ class Deployments:
         """Bring a component of a defaulted service a step closer to its manifest."""
         found = self._pods(isvc, component)
         if stopped:
-            return Rolled(Deployed(component, stopped=True), tuple(found))
+            remembered = Split(rollout.past(isvc, component.name), ())
+            return Rolled(Deployed(component, split=remembered, stopped=True), tuple(found))
         history = self._history(isvc, component)
         stable = _manifest(isvc, component, runtimes, history.values())
         manifests: dict[str, _Manifest] = {}
@@ -139,7 +148,7 @@ class Deployments:
             download=outcome.progress,
             scanned=safety.record(outcome.reports),
             progress=None if move is None or split.now.rolledout == move.progress.revision else move.progress,
-            variants=tuple(Variant(one.component.variant, one.name, percent) for one, percent in ways),
+            variants=tuple(Variant(way.revision.component.variant, way.revision.name, way.percent) for way in ways),
             shadow=self._shadow(isvc, component),
         )
         looks = outcome.again, None if move is None else move.again, shadowing.LOOK if seen.shadow else None
@@ -186,8 +195,10 @@ class Deployments:
         content = revisions.digest(made, manifest.plan.runtime_digest)
         wanted = revisions.wanted(isvc["metadata"]["name"], component, made, content, history.values())
         if wanted.name not in history:
+            while self._store.get(_ref(isvc, wanted)) is not None:  # another service's variant is called so
+                wanted = replace(wanted, number=wanted.number + 1)
             fresh = revisions.stored(isvc, wanted)
-            ref = Ref(revisions.GROUP, revisions.RESOURCE, isvc["metadata"]["namespace"], wanted.name)
+            ref = _ref(isvc, wanted)
             wanted = revisions.read(self._store.create(ref, fresh))
             history[wanted.name] = wanted
         return wanted
@@ -199,10 +210,10 @@ class Deployments:
         runtimes: Runtimes,
         history: dict[str, Revision],
         manifests: dict[str, _Manifest],
-    ) -> list[tuple[Revision, int]]:
+    ) -> list[_Way]:
         """The revisions of `spec.canary` that can run, with their percents."""
         ways = []
-        for canary, percent in components.canaries(isvc) if component.name == components.PREDICTOR else ():
+        for canary, percent, replicas in components.canaries(isvc) if component.name == components.PREDICTOR else ():
             own = {**isvc, "spec": {**isvc["spec"], components.PREDICTOR: canary.spec}}
             manifest = _manifest(own, canary, runtimes, history.values())
             revision = self._revision(manifest, history)
@@ -211,7 +222,7 @@ class Deployments:
                 self._events.record(isvc, manifest.plan.reason, f"{canary.variant}: {manifest.plan.message}", "Warning")
                 continue
             manifests[revision.name] = manifest
-            ways.append((revision, percent))
+            ways.append(_Way(revision, percent, replicas))
         return ways
 
     def _split(
@@ -219,7 +230,7 @@ class Deployments:
         isvc: dict[str, Any],
         component: Component,
         latest: Revision | None,
-        ways: list[tuple[Revision, int]],
+        ways: list[_Way],
         history: dict[str, Revision],
         found: Iterable[dict[str, Any]],
     ) -> tuple[Split, Move | None]:
@@ -248,7 +259,7 @@ class Deployments:
         if latest is not None and latest.rejected:
             percent = 0
         name = "" if latest is None else latest.name
-        wish = Wish(name, percent, tuple((revision.name, share) for revision, share in ways))
+        wish = Wish(name, percent, tuple((way.revision.name, way.percent) for way in ways))
         split = rollout.split(wish, past, ready=ready, serves=lambda name: alive[name] > 0, known=history.__contains__)
         return split, move
 
@@ -265,9 +276,7 @@ class Deployments:
         self._annotate(isvc, revision, {revisions.REJECTED_ANNOTATION: why})
         return replace(revision, rejected=why)
 
-    def _count(
-        self, isvc: Mapping[str, Any], revision: Revision, component: Component, ways: Iterable[tuple[Revision, int]]
-    ) -> int:
+    def _count(self, isvc: Mapping[str, Any], revision: Revision, component: Component, ways: Iterable[_Way]) -> int:
         """Replicas of a revision that runs."""
         if revision.rejected:
             return 0
@@ -275,11 +284,10 @@ class Deployments:
         if scaled is not None:
             return scaled
         stable = rollout.replicas(component.spec)
-        percent = next((percent for one, percent in ways if one.name == revision.name), None)
-        if percent is None:
+        way = next((way for way in ways if way.revision.name == revision.name), None)
+        if way is None:
             return stable
-        own = revision.template["spec"].get("minReplicas") if percent is not None else None
-        return int(own) if own else max(1, ceil(stable * percent / 100))
+        return way.replicas or max(1, ceil(stable * way.percent / 100))
 
     # What is done.
 
@@ -363,13 +371,13 @@ class Deployments:
         numbered = sorted(known, key=lambda each: each.number)
         idle = [revision for revision in numbered[:-1] if revision.name not in used]
         for revision in idle[: max(0, len(idle) - defaults.REVISION_HISTORY)]:
-            ref = Ref(revisions.GROUP, revisions.RESOURCE, isvc["metadata"]["namespace"], revision.name)
+            ref = _ref(isvc, revision)
             self._fetcher.forget(f"{ref.namespace}/{ref.name}")
             self._environments.forget(f"{ref.namespace}/{ref.name}")
             self._store.delete(ref)
 
     def _annotate(self, isvc: Mapping[str, Any], revision: Revision, marks: Mapping[str, str]) -> None:
-        ref = Ref(revisions.GROUP, revisions.RESOURCE, isvc["metadata"]["namespace"], revision.name)
+        ref = _ref(isvc, revision)
         found = self._store.get(ref)
         if found is not None:
             metadata = found["metadata"]
@@ -387,6 +395,11 @@ class _Outcome:
     progress: str = ""
     origin: str = ""
     reports: tuple[Report, ...] = ()
+
+
+def _ref(isvc: Mapping[str, Any], revision: Revision) -> Ref:
+    """Where a revision is stored."""
+    return Ref(revisions.GROUP, revisions.RESOURCE, isvc["metadata"]["namespace"], revision.name)
 
 
 def _key(isvc: Mapping[str, Any]) -> Key:

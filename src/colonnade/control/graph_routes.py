@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from colonnade.control.routing import hosts
+from colonnade.control.routing import STOP, hosts
 from colonnade.gateway.guard import Policy
 from colonnade.gateway.routes import Backend, Route, Target
 from colonnade.graph.plan import COMPONENT, Node, Plan, Step, label, origin
 from colonnade.resources import graph_steps
 from colonnade.resources import inferenceservice as services
 from colonnade.resources.inferencegraph import RESPONSE, InferenceGraph, InferenceStep, url_failure
-
-STOP = "serving.kserve.io/stop"
 
 # A server elsewhere answers for itself: nothing is sent twice and nobody is shut out, unless the graph says so.
 _AS_IT_IS = Policy(slow_start=0.0, eject_after=0, retry_percent=100, breaker_after=0)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from colonnade.control.graph_routes import STOP
-from colonnade.control.routing import hosts
+from colonnade.control.routing import STOP, hosts
 from colonnade.control.status import Place
 from colonnade.resources.inferencegraph import InferenceGraph, url_failure
 from colonnade.resources.meta import DEPLOYMENT_MODE

@@ -20,13 +20,13 @@ from colonnade.control.index import Index
 from colonnade.control.objects import Ref, timestamp, utcnow
 from colonnade.control.ports import Port, Ports
 from colonnade.control.router import GROUP, Router
+from colonnade.control.routing import STOP
 from colonnade.control.selection import Runtimes
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
 from colonnade.resources.defaulting import default
 
 RESOURCE = "inferenceservices"
-STOP = "serving.kserve.io/stop"
 DRAIN_LIMIT = 5.0  # seconds after which a pod goes even if no gateway acknowledged that it left the routes
 
 

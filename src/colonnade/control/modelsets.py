@@ -40,7 +40,9 @@ class ModelSets:
 
     def holding(self, model: Key) -> list[Key]:
         """The services that list a model."""
-        return [each for each, listed in self._lists.items() if each.namespace == model.namespace and model.name in listed]
+        return [
+            each for each, listed in self._lists.items() if each.namespace == model.namespace and model.name in listed
+        ]
 
     def models(self) -> Iterator[Key]:
         """All models that are listed."""

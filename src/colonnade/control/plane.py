@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from colonnade import defaults, errors
-from colonnade.control import inferencegraphs, kubeconfig, lock, node, revisions, runtimecatalogue
+from colonnade.control import inferencegraphs, kubeconfig, lock, node, revisions, runtimecatalogue, trainedmodels
 from colonnade.control.api.app import api
 from colonnade.control.applying import apply_all
 from colonnade.control.artefacts import Artefacts
@@ -44,6 +44,7 @@ from colonnade.control.layout import Endpoints, Layout
 from colonnade.control.localmodels import LocalModels
 from colonnade.control.measuring import Measuring
 from colonnade.control.metric_servers import MetricServers
+from colonnade.control.modelsets import ModelSets
 from colonnade.control.parking import Parking, allowance
 from colonnade.control.payloadlogs import PayloadLogs
 from colonnade.control.pods import Pods
@@ -57,6 +58,7 @@ from colonnade.control.safety import Safety
 from colonnade.control.status import Place
 from colonnade.control.store import Change, Store
 from colonnade.control.traffic import Traffic
+from colonnade.control.trainedmodels import TrainedModels
 from colonnade.control.workqueue import Key
 from colonnade.net import HttpServer, Limits
 from colonnade.platforms.limits import Limiter, delegated
@@ -184,7 +186,9 @@ class _Plane:
             limit=settings.cache_bytes,
             volumes=self._volumes,
             inspect=Safety(layout.scans, settings.trusted).inspect,
+            further=lambda: self._model_sets.paths(),
         )
+        self._model_sets = ModelSets(layout.model_sets)
         self._fetcher = Fetcher(self._artefacts.prepare, still=self._artefacts.still)
         self._environments = EnvironmentBuilder(Environments(layout.environments))
         self._runtimes = RuntimeCatalogue(store)
@@ -234,7 +238,19 @@ class _Plane:
             PayloadLogs(
                 Credentials(store, layout.cache / "authorities"), self._volumes, layout.payload_access, self._events
             ).of,
+            lambda route: self._trained_models.named(route),
         )
+        self._trained_models = TrainedModels(
+            store,
+            self._events,
+            self._index,
+            platform,
+            self._fetcher,
+            self._model_sets,
+            lambda key: self._trained_model_controller.look(key),
+            self._router.look,
+        )
+        self._trained_model_controller = Controller("trainedmodels", self._trained_models.reconcile, concurrency=16)
         self._budget = Budget(
             settings.offer.machine(os.environ),
             lambda key: self._pod_controller.look(key),
@@ -251,6 +267,7 @@ class _Plane:
             layout.compiled,
             self._budget,
             pooling=settings.pooling,
+            model_sets=layout.model_sets,
             parking=self._parking,
         )
         self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
@@ -332,6 +349,7 @@ class _Plane:
                 group.create_task(self._pod_controller.run(self._pods.keys)),
                 group.create_task(self._services.run(services.keys)),
                 group.create_task(self._graph_controller.run(self._graphs.keys)),
+                group.create_task(self._trained_model_controller.run(self._trained_models.keys)),
                 group.create_task(self._local_model_controller.run(self._local_models.keys)),
                 group.create_task(self._artefacts.run()),
                 group.create_task(self._parking.run()),
@@ -412,13 +430,18 @@ class _Plane:
                 self._local_models.look_all()  # their status names the services that they serve
             for graph in self._graphs.naming(key):
                 self._graph_controller.look(graph)
+            self._trained_models.look_for(key)
         elif (ref.group, ref.resource) == (GROUP, inferencegraphs.RESOURCE):
             self._graph_controller.look(key)
+        elif (ref.group, ref.resource) == (GROUP, trainedmodels.RESOURCE):
+            self._trained_model_controller.look(key)
+            return
         elif ref == inferencegraphs.SETTINGS:
             log.info("the settings of graphs have changed")
         elif (ref.group, ref.resource) == ("", "pods"):
             self._pod_controller.look(key)
             self._services.look(Key(ref.namespace, revisions.service_of(change.object)))
+            self._trained_models.look_for(Key(ref.namespace, revisions.service_of(change.object)))
             if change.type != "MODIFIED":
                 self._artefacts.look()
         elif (ref.group, ref.resource) in _OF_FETCHES:

@@ -66,7 +66,7 @@ class Pods:
         ready_timeout: float = defaults.READY_TIMEOUT,
         pooling: Pooling = Pooling(),  # noqa: B008  a value
         parking: Parking | None = None,
-        model_sets: Path = Path(),  # noqa: B008  a value
+        model_sets: Path = Path(),
     ) -> None:
         """`run` is the folder of the replicas' sockets; `ports` has the services' own;
         `compiled` is the folder of compiled models; `budget` admits; `pooling` says which replicas are

@@ -17,6 +17,7 @@ from colonnade.gateway.guard import Policy
 from colonnade.gateway.payloads.settings import Logging
 from colonnade.gateway.routes import Backend, Hold, Route, Target
 
+STOP = "serving.kserve.io/stop"
 TAG_ROUTING = "serving.kserve.io/enable-tag-routing"
 
 
@@ -92,7 +93,7 @@ def _route(
     models = [(pod["metadata"].get("annotations") or {}).get(template.MODEL_ANNOTATION) for pod in pods]
     timeout = spec.get("timeout")
     served = any(target.backends for target in targets)
-    wakes = bool(targets) and sleeps(isvc, spec)
+    wakes = bool(targets) and annotations.get(STOP) != "true" and sleeps(isvc, spec)
     return Route(
         namespace=namespace,
         name=name,

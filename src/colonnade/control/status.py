@@ -238,7 +238,7 @@ def _component(isvc: dict[str, Any], seen: Deployed, place: Place, own_ports: Ma
     if ready or was.get("latestReadyRevision"):
         made["latestReadyRevision"] = created if ready else was["latestReadyRevision"]
     now = seen.split.now
-    if not seen.serving:
+    if not now.shares:
         return made
     host = component_hosts(name, component, namespace, place.domain)[0]
     port = own_ports.get(component)

@@ -60,7 +60,7 @@ def stuck(value: bytes, weights: Mapping[str, int]) -> str:
     best, least = "", inf
     for name, weight in weights.items():
         if weight > 0:
-            digest = blake2b(value, digest_size=8, key=name.encode()[:64]).digest()
+            digest = blake2b(value, digest_size=8, key=blake2b(name.encode(), digest_size=32).digest()).digest()
             score = -log((int.from_bytes(digest) + 1) / 2**64) / weight
             if score < least or not best:
                 best, least = name, score
