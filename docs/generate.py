@@ -152,6 +152,7 @@ FILES = [
     "`gateway-1.json` and so on for further processes |",
     "| `replicas/` | a folder per replica: its process, its log, why it ended |",
     "| `run/` | Unix sockets; under the temporary folder if the path of the state folder is too long for them |",
+    "| `model-sets/` | for each multi-model service the list of its models, which its replicas read |",
     "| `cache/`, `scans/` | downloaded models, by content; what was found in models, so that none is scanned twice |",
     "| `model-sets/` | the models of each server that has many (TrainedModel) |",
     "| `environments/`, `compiled/` | Python environments of models; models as ONNX graphs |",

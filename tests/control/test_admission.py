@@ -90,3 +90,11 @@ def test_the_default_namespace_stays() -> None:
         check_namespace_deletion("default")
     check_namespace_deletion("team")
     assert "Pod" not in {kind.kind for kind in contents_of_namespaces()}
+
+
+def test_a_service_that_names_no_model_is_warned_of_once() -> None:
+    empty = service(sklearn={})
+    (told,) = check_fields(INFERENCE_SERVICE, empty, None)
+    assert "TrainedModels" in told
+    assert check_fields(INFERENCE_SERVICE, empty, empty) == ()
+    assert check_fields(INFERENCE_SERVICE, service(sklearn={"storageUri": "/m"}), None) == ()

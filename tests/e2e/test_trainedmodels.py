@@ -19,6 +19,7 @@ from .load import Load
 from .product import Product, service, until
 
 ASKED = {"instances": [[1.0, 2.0]]}
+V2 = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1.0, 2.0]}]}
 
 
 def constant(folder: Path, value: int) -> Path:
@@ -83,6 +84,12 @@ def test_a_model_comes_changes_moves_nothing_else_and_goes(product: Product, man
     host = row[1].removeprefix("http://").partition("/")[0]
     by_host = httpx.post(f"{product.http}/v1/models/two:predict", json=ASKED, headers={"host": host})
     assert by_host.json() == {"predictions": [2]}
+    told = httpx.get(f"{product.http}/v1/models/two", headers={"host": host})
+    assert told.json() == {"name": "two", "ready": True}  # what KServe's SDK waits for
+    for verb in ("load", "unload"):
+        refused = httpx.post(f"{product.http}/serving/default/{many}/v2/repository/models/two/{verb}")
+        assert refused.status_code == 405
+        assert "apply or delete a TrainedModel" in refused.text
 
     with Load(f"{product.http}/serving/default/{many}/v1/models/one:predict", ASKED) as load:
         apply(product, trained("one", constant(tmp_path / "other", 7), many))
@@ -107,6 +114,37 @@ def test_a_replica_that_was_killed_comes_back_with_all_its_models(product: Produ
     until(lambda: all(is_ready(product, f"m{number}") for number in range(5)), "ready again")
     for number in range(5):
         assert {asked(product, f"m{number}", many)[0] for _ in range(6)} == {number + 1}
+
+
+def test_a_model_moves_to_another_service(product: Product, many: str, tmp_path: Path) -> None:
+    product.apply(service("more", {"sklearn": {}}))
+    path = constant(tmp_path / "mover", 6)
+    apply(product, trained("mover", path, many))
+    until(lambda: is_ready(product, "mover"), "ready")
+    apply(product, trained("mover", path, "more"))
+    until(lambda: asked(product, "mover", "more") == [6], "served by the other")
+    until(lambda: asked(product, "mover", many) == 404, "and no more by the first")
+    bare = httpx.post(f"{product.http}/v2/models/mover/infer", json=V2, timeout=30)
+    assert bare.json()["outputs"][0]["data"] == [6]
+    product.colonnade("delete", "isvc", "more")
+    until(lambda: conditions(product, "mover")["Ready"].get("reason") == "InferenceServiceNotFound", "kept, and waits")
+
+
+def test_models_are_served_on_while_no_control_plane_runs(product: Product, many: str, tmp_path: Path) -> None:
+    apply(product, trained("stays", constant(tmp_path / "stays", 1), many))
+    until(lambda: is_ready(product, "stays"), "ready")
+    before = product.replica_pids()
+    http = product.http
+    product.kill_control_plane()
+    answer = httpx.post(f"{http}/serving/default/{many}/v1/models/stays:predict", json=ASKED, timeout=30)
+    assert answer.json() == {"predictions": [1]}
+    product.start()
+    apply(product, trained("comes", constant(tmp_path / "comes", 2), many))
+    until(lambda: is_ready(product, "comes"), "the new control plane loads models, too")
+    assert product.replica_pids() == before
+    assert [asked(product, name, many) for name in ("stays", "comes")] == [[1], [2]]
+    product.kubectl("delete", "tm", "stays")
+    until(lambda: asked(product, "stays", many) == 404, "what an earlier one had loaded is unloaded")
 
 
 def test_what_fails_or_does_not_fit_says_so_and_leaves_the_others(product: Product, many: str, tmp_path: Path) -> None:

@@ -32,6 +32,19 @@ TABLE = RouteTable(
 )
 
 
+def test_further_models_of_a_service_are_found_by_their_names() -> None:
+    many = Route(namespace="default", name="many", model="many", models=("one", "two", "wine"))
+    wine = TABLE.routes[WINE]
+    matcher = Matcher(
+        RouteTable(routes=(many, wine, Route(namespace="x", name="y", model="z", models=("one",), entry=False)))
+    )
+    assert matcher.match(b"h", b"/v1/models/one:predict") == Match(0, b"/v1/models/one:predict")
+    assert matcher.match(b"h", b"/v2/models/two/infer") == Match(0, b"/v2/models/two/infer")
+    assert matcher.by_model("two") == [0]
+    assert matcher.match(b"h", b"/v1/models/wine:predict") is None
+    assert matcher.refuse(b"/v1/models/wine:predict").status == 409
+
+
 @pytest.mark.parametrize(
     ("host", "path", "expected"),
     [

@@ -19,7 +19,7 @@ import msgspec
 from colonnade.control import payloadlogs
 from colonnade.control.objects import Object, metadata_of
 from colonnade.errors import Forbidden, InvalidInput
-from colonnade.resources import kinds, runtimerules
+from colonnade.resources import kinds, runtimerules, trainedmodel
 from colonnade.resources.defaulting import default, translate
 from colonnade.resources.fields import CLUSTER_ONLY, UNKNOWN
 from colonnade.resources.kinds import Kind
@@ -50,7 +50,7 @@ def check_fields(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: strict decoding error: '
             + ", ".join(unknown)
         )
-    return (*unknown, *_without_effect(kind, obj, live))
+    return (*unknown, *_without_effect(kind, obj, live), *_without_model(kind, obj, live))
 
 
 def _unknown(kind: Kind, obj: Object, live: Object | None) -> tuple[str, ...]:
@@ -74,6 +74,20 @@ def _without_effect(kind: Kind, obj: Object, live: Object | None) -> tuple[str, 
         for field in check(obj)
         if field.verdict == CLUSTER_ONLY and (field.path, str(field.value)) not in known
     )
+
+
+def _without_model(kind: Kind, obj: Object, live: Object | None) -> tuple[str, ...]:
+    """A service that names no model serves those of TrainedModels; who forgot its storageUri is told so."""
+    if kind is not kinds.INFERENCE_SERVICE or not _several(obj) or (live is not None and _several(live)):
+        return ()
+    return ("spec.predictor names no model (storageUri): it serves those of the TrainedModels that name the service",)
+
+
+def _several(isvc: Object) -> bool:
+    match default(isvc):
+        case {"spec": {"predictor": {"model": dict()} as predictor}}:
+            return trainedmodel.several(predictor)
+    return False
 
 
 def expanded(kind: Kind, obj: Object) -> Object:

@@ -215,7 +215,7 @@ class TrainedModels:
         if key not in self._leaving:
             return None
         near = [each for each in self._index.keys() if each.namespace == key.namespace and each != service]  # noqa: SIM118
-        others = [replica for each in near for replica in self._replicas(each)]
+        others = [replica for each in near for replica in self._replicas(each, starting=True)]
         left = await asyncio.gather(*(self._unload(replica, key.name) for replica in others))
         if not all(left):
             return 1.0
@@ -231,15 +231,16 @@ class TrainedModels:
         self._loaded.get(replica, {}).pop(name, None)
         return status in (200, 404)
 
-    def _replicas(self, service: Key) -> list[_Replica]:
-        """The processes of a service that take requests and models by name, in order."""
+    def _replicas(self, service: Key, *, starting: bool = False) -> list[_Replica]:
+        """The processes of a service that take models by name, in order: those that take requests, and if asked for
+        those that are `starting`, which have read the list before it changed or will read it."""
         found = []
         for pod in self._index.pods(service):
             transport = (pod["metadata"].get("annotations") or {}).get(template.TRANSPORT_ANNOTATION)
             if revisions.component_of(pod) != components.PREDICTOR or transport != "socket" or not _multi_model(pod):
                 continue
             state = self._platform.get(str(Key(service.namespace, pod["metadata"]["name"])))
-            if state is not None and state.ready:
+            if state is not None and (state.ready or (starting and state.running)):
                 found.append(_Replica(pod["metadata"]["name"], state.pid, state.spec.http))
         return found
 

@@ -16,9 +16,10 @@ from colonnade.gateway.guard import Policy
 from colonnade.gateway.payloads.settings import Logging
 from colonnade.graph.plan import Plan
 
-# A replica that has unloaded its model is not ready, so no later call, `load` included, would reach it any more.
+# One call reaches one replica, and the next one that starts would not know of it: what is loaded is what is declared.
 LIFECYCLE = (
-    "The platform loads and unloads models: change the InferenceService instead. "
+    "The platform loads and unloads models, in all replicas: change the InferenceService instead, or apply or delete a "
+    "TrainedModel. "
     "A server that stands alone takes this call."
 )
 

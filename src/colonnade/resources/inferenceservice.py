@@ -333,12 +333,8 @@ class InferenceServiceSpec(Resource, frozen=True):
         Transformer | None,
         field_doc("What changes requests and answers.", RUNS, _CHAINED),
     ] = None
-    explainer: Annotated[
-        Explainer | None, field_doc("What explains predictions.", RUNS, _CHAINED)
-    ] = None
-    canary: Annotated[
-        list[Canary] | None, field_doc("Variants of the predictor with their traffic.")
-    ] = None
+    explainer: Annotated[Explainer | None, field_doc("What explains predictions.", RUNS, _CHAINED)] = None
+    canary: Annotated[list[Canary] | None, field_doc("Variants of the predictor with their traffic.")] = None
 
 
 class InferenceService(Resource, frozen=True):
