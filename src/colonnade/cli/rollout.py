@@ -218,6 +218,8 @@ def _earlier(isvc: Object, component: str, kept: list[Revision], number: int | N
             raise CommandFailed("there is no earlier revision to go back to")
         stable = str(isvc["spec"][component].get("name") or "")  # the variants of spec.canary are none to go back to
         mine = [each for each in kept if each.component.variant == stable]
+        if not mine:
+            raise CommandFailed(f"no revision of {component} {stable!r} is kept; name one with --to-revision")
         before = [each for each in mine if each.digest != mine[-1].digest and not each.rejected]
         if not before:
             raise CommandFailed("no earlier revision differs from the last one; name one with --to-revision")

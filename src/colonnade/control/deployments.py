@@ -282,7 +282,8 @@ class Deployments:
             return 0
         scaled = self._scale.wanted(isvc["metadata"]["namespace"], revision)
         if scaled is not None:
-            return scaled
+            beside = rollout.past(isvc, component.name).rolledout not in ("", revision.name)
+            return max(1, scaled) if beside and not revision.proven else scaled  # it must prove itself first
         stable = rollout.replicas(component.spec)
         way = next((way for way in ways if way.revision.name == revision.name), None)
         if way is None:

@@ -115,7 +115,10 @@ class PayloadLogs:
         if parts.scheme == "file":
             return msgspec.structs.replace(found, folder=parts.path)
         if parts.scheme == "pvc":
-            folder = self._volumes(namespace).folder(parts.netloc) / parts.path.lstrip("/")
+            claim = self._volumes(namespace).folder(parts.netloc).resolve()
+            folder = (claim / parts.path.lstrip("/")).resolve()
+            if not folder.is_relative_to(claim):
+                raise InvalidInput(f"logger.storage.path {uri!r} leads out of the claim; write it without `..`")
             return msgspec.structs.replace(found, folder=str(folder))
         extension = isvc["spec"][component]
         storage = extension["logger"].get("storage") or {}

@@ -277,7 +277,7 @@ class Pods:
         data = {str(field): str(value) for field, value in (found.get("data") or {}).items()}
         if resource != "secrets":
             return data
-        decoded = {field: base64.b64decode(value).decode() for field, value in data.items()}
+        decoded = {field: base64.b64decode(value).decode(errors="surrogateescape") for field, value in data.items()}
         return decoded | (found.get("stringData") or {})
 
     def _compile_report(self, key: Key) -> podstatus.Compiled | None:
