@@ -14,7 +14,7 @@ up: $(VENV)/.product  ## the same on the default ports, and stays up until Ctrl-
 	$(BIN)/python examples/iris/demo.py --stay
 
 test: lint types layers  ## what CI runs: format, lint, types, layers, unit and end-to-end tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: lint types layers  ## the same with the slow suites: a million requests twice, ten minutes of fuzzing
 	$(BIN)/pytest -m ''
