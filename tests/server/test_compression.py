@@ -23,7 +23,12 @@ def test_what_is_deflated_inflates(chunks: list[bytes], coding: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("body", "coding"),
-    [(gzip.compress(b"x", mtime=0), b"gzip"), (zlib.compress(b"x"), b"deflate"), (gzip.compress(b"x", mtime=0), b" X-GZIP"), (b"x", b"")],
+    [
+        (gzip.compress(b"x", mtime=0), b"gzip"),
+        (zlib.compress(b"x"), b"deflate"),
+        (gzip.compress(b"x", mtime=0), b" X-GZIP"),
+        (b"x", b""),
+    ],
 )
 def test_what_clients_send_inflates(body: bytes, coding: bytes) -> None:
     assert inflate(body, coding, LIMIT) == b"x"
@@ -32,7 +37,7 @@ def test_what_clients_send_inflates(body: bytes, coding: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "coding", "error", "message"),
     [
-        (gzip.compress(bytes(LIMIT + 1)), b"gzip", TooLarge, "limit of 1000 bytes"),
+        (gzip.compress(bytes(LIMIT + 1), mtime=0), b"gzip", TooLarge, "limit of 1000 bytes"),
         (gzip.compress(b"x", mtime=0)[:-9], b"gzip", InvalidInput, "ends early"),
         (b"plain", b"gzip", InvalidInput, "not valid gzip"),
         (b"plain", b"deflate", InvalidInput, "not valid deflate"),
