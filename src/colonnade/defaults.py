@@ -149,7 +149,7 @@ REQUIREMENTS = "colonnade.dev/requirements"  # packages of a Python environment 
 DIRECT = "colonnade.dev/direct"  # "true": a port of its own, past the gateway
 STICKY = "colonnade.dev/sticky"  # `header:NAME` or `cookie:NAME`: callers of one value stay with one revision
 SHADOW = "colonnade.dev/shadow"  # `NAME=PERCENT`: a variant, a revision or `latest` gets copies of the requests
-ANALYSIS = "colonnade.dev/analysis"  # how a new revision is stepped up, see `control/analysis.py`
+ANALYSIS = "colonnade.dev/analysis"  # how a new revision is stepped up, see `control/rollouts/analysis.py`
 ROLLOUT_PAUSED = "colonnade.dev/rollout-paused"  # "true": no traffic moves
 ROLLOUT_PROMOTED = "colonnade.dev/rollout-promoted"  # the name of a revision that gets all its traffic at once
 STEP_TIMEOUT = "colonnade.dev/step-timeout"  # of an InferenceGraph: `2s, root/rank=500ms`

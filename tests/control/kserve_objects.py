@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from colonnade.control import revisions
-from colonnade.control.components import Component
-from colonnade.control.revisions import Revision
+from colonnade.control.rollouts import revisions
+from colonnade.control.rollouts.revisions import Revision
+from colonnade.control.services.components import Component
 from colonnade.resources.defaulting import default
 
 

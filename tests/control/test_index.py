@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from colonnade.control import revisions
 from colonnade.control.index import Index
 from colonnade.control.objects import Ref
+from colonnade.control.rollouts import revisions
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
 

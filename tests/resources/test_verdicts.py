@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.control import builtin, engines
+from colonnade.control.runtimes import builtin, engines
 from colonnade.errors import Invalid
 from colonnade.resources import kinds, served
 from colonnade.resources.defaulting import default

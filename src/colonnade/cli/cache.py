@@ -9,8 +9,8 @@ import click
 from colonnade.cli import output
 from colonnade.cli.quantities import QuantityType
 from colonnade.cli.state import Target, pass_target
-from colonnade.control.fetching import size_text
 from colonnade.control.layout import Layout
+from colonnade.control.models.fetching import size_text
 from colonnade.resources.columns import duration
 from colonnade.storage import eviction
 from colonnade.storage.cache import Cache

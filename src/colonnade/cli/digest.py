@@ -12,7 +12,7 @@ from colonnade.cli import output
 from colonnade.cli.exits import FAILED, CommandFailed
 from colonnade.cli.state import Target
 from colonnade.control.layout import Layout
-from colonnade.control.safety import consent, summary
+from colonnade.control.models.safety import consent, summary
 from colonnade.errors import Error
 from colonnade.storage.fetch import fetch
 from colonnade.storage.scan import Report, examine

@@ -11,8 +11,8 @@ import httpx
 import msgspec
 
 from colonnade.cli.exits import Unreachable
-from colonnade.control.autoscaler import Sample
 from colonnade.control.layout import Layout
+from colonnade.control.scaling.autoscaler import Sample
 from colonnade.defaults import MAX_GATEWAY_WORKERS
 
 HEADINGS = "time,concurrency,rps"

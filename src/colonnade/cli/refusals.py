@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from colonnade.control import builtin, components, template
-from colonnade.control.selection import Runtimes
-from colonnade.control.sources import PLACEHOLDER, Source
+from colonnade.control.models.sources import PLACEHOLDER, Source
+from colonnade.control.runtimes import builtin
+from colonnade.control.runtimes.selection import Runtimes
+from colonnade.control.services import components, template
 from colonnade.errors import Error, Invalid
 from colonnade.resources import defaulting, inferencegraph, validation
 from colonnade.resources.kinds import (

@@ -15,10 +15,11 @@ from colonnade.cli.api import Api, Object, kind_path
 from colonnade.cli.exits import NOT_READY, CommandFailed, Outdated
 from colonnade.cli.state import Target, pass_target
 from colonnade.cli.targets import kind_named, namespace_option, service, service_kind
-from colonnade.control import components, progress, revisions, shadowing
 from colonnade.control.api import ownership
-from colonnade.control.components import PREDICTOR, Component
-from colonnade.control.revisions import Revision
+from colonnade.control.rollouts import progress, revisions, shadowing
+from colonnade.control.rollouts.revisions import Revision
+from colonnade.control.services import components
+from colonnade.control.services.components import PREDICTOR, Component
 
 POLL = 0.2  # seconds
 FIELD_MANAGER = "colonnade-rollout"

@@ -13,10 +13,10 @@ from colonnade.cli.exits import CommandFailed
 from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.quantities import QuantityType
 from colonnade.cli.state import Target, pass_target
-from colonnade.control.budget import Offer
 from colonnade.control.layout import Endpoints
+from colonnade.control.machine.budget import Offer
 from colonnade.control.plane import Settings, run
-from colonnade.control.pooling import AUTO, Pooling, pooling
+from colonnade.control.replicas.pooling import AUTO, Pooling, pooling
 from colonnade.errors import Error
 from colonnade.observe import logs
 from colonnade.storage.mirror import Mirror, mirror_of

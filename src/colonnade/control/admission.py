@@ -16,8 +16,8 @@ from typing import Literal
 
 import msgspec
 
-from colonnade.control import payloadlogs
 from colonnade.control.objects import Object, metadata_of
+from colonnade.control.routes import payloadlogs
 from colonnade.errors import Forbidden, InvalidInput
 from colonnade.resources import kinds, runtimerules, trainedmodel
 from colonnade.resources.defaulting import default, translate

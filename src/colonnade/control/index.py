@@ -10,8 +10,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from colonnade.control import revisions
 from colonnade.control.objects import Ref
+from colonnade.control.rollouts import revisions
 from colonnade.control.store import Change, Store
 from colonnade.control.workqueue import Key
 

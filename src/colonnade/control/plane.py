@@ -22,43 +22,48 @@ from typing import Any
 import msgspec
 
 from colonnade import defaults, errors
-from colonnade.control import inferencegraphs, kubeconfig, lock, node, revisions, runtimecatalogue, trainedmodels
+from colonnade.control import kubeconfig, lock
 from colonnade.control.api.app import api
 from colonnade.control.applying import apply_all
-from colonnade.control.artefacts import Artefacts
-from colonnade.control.autoscaler import Autoscaler
-from colonnade.control.budget import Budget, Offer
 from colonnade.control.controller import Controller
-from colonnade.control.credentials import Credentials
-from colonnade.control.deployments import Deployments
-from colonnade.control.environments import EnvironmentBuilder
 from colonnade.control.events import Events
-from colonnade.control.eviction import Eviction
-from colonnade.control.fetching import Fetcher
-from colonnade.control.gateway_process import RUNS, GatewayProcess
-from colonnade.control.gateway_worker import Certificate, Listen
+from colonnade.control.graphs import inferencegraphs
+from colonnade.control.graphs.inferencegraphs import InferenceGraphs
 from colonnade.control.index import Index
-from colonnade.control.inferencegraphs import InferenceGraphs
-from colonnade.control.inferenceservices import RESOURCE, InferenceServices
 from colonnade.control.layout import Endpoints, Layout
-from colonnade.control.localmodels import LocalModels
-from colonnade.control.measuring import Measuring
-from colonnade.control.metric_servers import MetricServers
-from colonnade.control.modelsets import ModelSets
-from colonnade.control.parking import Parking, allowance
-from colonnade.control.payloadlogs import PayloadLogs
-from colonnade.control.pods import Pods
-from colonnade.control.pooling import Pooling
-from colonnade.control.ports import Ports
-from colonnade.control.readings import Readings
-from colonnade.control.rollouts import Rollouts
-from colonnade.control.router import GROUP, Router
-from colonnade.control.runtimecatalogue import RuntimeCatalogue
-from colonnade.control.safety import Safety
-from colonnade.control.status import Place
+from colonnade.control.machine import node
+from colonnade.control.machine.budget import Budget, Offer
+from colonnade.control.machine.eviction import Eviction
+from colonnade.control.machine.parking import Parking, allowance
+from colonnade.control.models import trainedmodels
+from colonnade.control.models.artefacts import Artefacts
+from colonnade.control.models.credentials import Credentials
+from colonnade.control.models.fetching import Fetcher
+from colonnade.control.models.localmodels import LocalModels
+from colonnade.control.models.modelsets import ModelSets
+from colonnade.control.models.safety import Safety
+from colonnade.control.models.trainedmodels import TrainedModels
+from colonnade.control.replicas.pods import Pods
+from colonnade.control.replicas.pooling import Pooling
+from colonnade.control.replicas.ports import Ports
+from colonnade.control.rollouts import revisions
+from colonnade.control.rollouts.traffic import Traffic
+from colonnade.control.rollouts.underway import Rollouts
+from colonnade.control.routes.gateway_process import RUNS, GatewayProcess
+from colonnade.control.routes.gateway_worker import Certificate, Listen
+from colonnade.control.routes.payloadlogs import PayloadLogs
+from colonnade.control.routes.router import GROUP, Router
+from colonnade.control.runtimes import runtimecatalogue
+from colonnade.control.runtimes.environments import EnvironmentBuilder
+from colonnade.control.runtimes.runtimecatalogue import RuntimeCatalogue
+from colonnade.control.scaling.autoscaler import Autoscaler
+from colonnade.control.scaling.measuring import Measuring
+from colonnade.control.scaling.metric_servers import MetricServers
+from colonnade.control.scaling.readings import Readings
+from colonnade.control.services.deployments import Deployments
+from colonnade.control.services.inferenceservices import RESOURCE, InferenceServices
+from colonnade.control.services.status import Place
 from colonnade.control.store import Change, Store
-from colonnade.control.traffic import Traffic
-from colonnade.control.trainedmodels import TrainedModels
 from colonnade.control.workqueue import Key
 from colonnade.net import HttpServer, Limits
 from colonnade.platforms.limits import Limiter, delegated

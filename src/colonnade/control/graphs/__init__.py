@@ -1,0 +1,1 @@
+"""InferenceGraph: from a stored object to what the gateway executes, and its status."""

@@ -1,0 +1,1 @@
+"""Where models come from: fetched, examined, cached, and loaded into servers of many models."""

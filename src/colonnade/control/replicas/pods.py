@@ -1,0 +1,345 @@
+"""The kubelet's part: each Pod in the store gets a process on the platform, and says in its status how that fares."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from colonnade import defaults, errors
+from colonnade.control.events import Events
+from colonnade.control.index import SERVICES
+from colonnade.control.machine import claims
+from colonnade.control.machine.budget import Budget
+from colonnade.control.machine.parking import Parking, weights
+from colonnade.control.objects import Ref
+from colonnade.control.replicas import podstatus, replica
+from colonnade.control.replicas.podstatus import CRASH_LOOP, Unschedulable, Waiting
+from colonnade.control.replicas.pooling import Pooling
+from colonnade.control.replicas.ports import DIRECT, Port, Ports
+from colonnade.control.rollouts import revisions
+from colonnade.control.routes import routing
+from colonnade.control.services import components
+from colonnade.control.store import Store
+from colonnade.control.workqueue import Key, backoff
+from colonnade.platforms.base import Platform, ReplicaSpec, ReplicaState
+from colonnade.platforms.budget import Held
+from colonnade.platforms.ports import free_port
+from colonnade.platforms.records import TERMINATION
+
+log = logging.getLogger(__name__)
+
+MODELS = "models"  # in a replica's folder: models that are single files
+COMPILE_REPORT = "compile.json"  # there too: what became of the model's compiled form
+LOOK_AGAIN = 2.0  # seconds, while a model is being compiled
+HEALTHY_AFTER = 60.0  # seconds of readiness after which earlier crashes are forgotten
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """The failures in a row of one pod. `seen` is the end that was counted last."""
+
+    failures: int = 0
+    seen: float | None = None
+    not_before: float = 0.0
+    reason: str = CRASH_LOOP
+    message: str = ""
+
+
+class Pods:
+    """Reconciles Pods with the platform. `reconcile` and `keys` are for a `Controller`."""
+
+    def __init__(
+        self,
+        store: Store,
+        platform: Platform,
+        events: Events,
+        run: Path,
+        ports: Ports,
+        compiled: Path,
+        budget: Budget,
+        *,
+        now: Callable[[], float] = time.time,
+        ready_timeout: float = defaults.READY_TIMEOUT,
+        pooling: Pooling = Pooling(),  # noqa: B008  a value
+        parking: Parking | None = None,
+        model_sets: Path = Path(),
+    ) -> None:
+        """`run` is the folder of the replicas' sockets; `ports` has the services' own;
+        `compiled` is the folder of compiled models; `budget` admits; `pooling` says which replicas are
+        forked; `model_sets` is the folder of the models of multi-model services."""
+        self._model_sets = model_sets
+        self._store = store
+        self._platform = platform
+        self._events = events
+        self._run = run
+        self._ports = ports
+        self._compiled = compiled
+        self._budget = budget
+        self._now = now
+        self._ready_timeout = ready_timeout
+        self._pooling = pooling
+        self._parking = parking or Parking(0)
+        self._trouble: dict[Key, _Trouble] = {}
+
+    def keys(self) -> Iterable[Key]:
+        """All pods, and all replicas whose pod is gone."""
+        found = {Key(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in self._store.list("", "pods")[0]}
+        return found | {Key(state.spec.namespace, state.spec.name) for state in self._platform.list()}
+
+    def refresh(self) -> None:
+        """Write down at once which pods are ready: after a restart the store remembers those of another time.
+
+        And remove what replicas left whose pods were deleted when nobody had the time to.
+        """
+        keys = list(self.keys())
+        self._platform.sweep(str(key) for key in keys)
+        for key in keys:
+            pod, state = self._store.get(Ref("", "pods", *key)), self._platform.get(str(key))
+            if pod is not None:
+                self._write(key, pod, state if state is not None and state.running else None, None, "")
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Make the process of one pod what the pod says. Returns seconds until the next look."""
+        pod = self._store.get(Ref("", "pods", *key))
+        state = self._platform.get(str(key))
+        if pod is None:
+            await self._remove(key, state)
+            return None
+        if state is None:
+            return await self._begin(key, pod, None)
+        if state.running:
+            return await self._tend(key, pod, state)
+        return await self._begin(key, pod, state)
+
+    async def _remove(self, key: Key, state: ReplicaState | None) -> None:
+        self._trouble.pop(key, None)
+        await self._platform.stop(str(key))
+        await self._platform.forget(str(key))  # one that never started has left files too
+        if state is not None:
+            _remove_sockets(state)
+        self._budget.release(key)  # what it held is free only now
+        if state is not None:
+            await self._park(key, state.spec)
+
+    async def _tend(self, key: Key, pod: dict[str, Any], state: ReplicaState) -> float | None:
+        """The process runs: report it, and end it if it is stuck or takes too long to become ready."""
+        now = self._now()
+        was_ready = podstatus.is_ready(pod)
+        self._write(key, pod, state, None, "")
+        if state.stuck:
+            container = pod["spec"]["containers"][0]["name"]
+            self._events.record(pod, "Unhealthy", f"Liveness probe failed: {state.stuck}", "Warning")
+            self._events.record(pod, "Killing", f"Container {container} failed liveness probe, will be restarted")
+            await self._platform.stop(str(key))
+            return 0.0
+        if state.ready and not was_ready:
+            self._events.record(pod, "Ready", f"Process {state.pid} takes requests")
+        elif was_ready and not state.ready:
+            self._events.record(pod, "Unhealthy", f"Readiness probe failed: {state.reason}", "Warning")
+        if state.ready:
+            compiled = self._compile_report(key)
+            again = LOOK_AGAIN if compiled is not None and compiled.state == podstatus.CONVERTING else None
+            trouble = self._trouble.get(key)
+            if trouble is None or again is not None:
+                return again
+            healthy = now - (state.ready_since or now)
+            if healthy < HEALTHY_AFTER:
+                return HEALTHY_AFTER - healthy
+            del self._trouble[key]
+            return None
+        if was_ready:
+            return None
+        left = state.started + self._ready_timeout - now
+        if left > 0:
+            return left
+        message = f"Process {state.pid} was not ready in {self._ready_timeout:g} s: {state.reason}"
+        self._events.record(pod, "Unhealthy", message, "Warning")
+        await self._platform.stop(str(key))
+        return 0.0
+
+    async def _begin(self, key: Key, pod: dict[str, Any], ended: ReplicaState | None) -> float | None:
+        """No process runs: start one, at once or when the back-off is over."""
+        now = self._now()
+        trouble = self._trouble.get(key)
+        if ended is not None and (trouble is None or trouble.seen != ended.finished):
+            trouble = self._crashed(key, pod, ended)
+        if trouble is not None and now < trouble.not_before:
+            tail = self._tail(key) if ended is not None else ""
+            self._write(key, pod, ended, Waiting(trouble.reason, trouble.message), tail)
+            return trouble.not_before - now
+        if ended is not None:
+            self._write(key, pod, ended, None, self._tail(key))  # keeps the end as the last state
+            pod = self._store.get(Ref("", "pods", *key)) or pod
+        return await self._start(key, pod, restarted=ended is not None)
+
+    async def _start(self, key: Key, pod: dict[str, Any], *, restarted: bool) -> float | None:
+        try:
+            held = self._budget.admit(key, pod)
+            if isinstance(held, Unschedulable):
+                if podstatus.unscheduled(pod) != held.message:
+                    self._events.record(pod, "FailedScheduling", held.message, "Warning")
+                self._write(key, pod, None, None, "", unscheduled=held)
+                return None  # it is looked at when there is room
+            place = self._place(key, pod)
+            _link(replica.model_links(pod, Path(place.models)))
+            spec = replica.spec_of(pod, place, lambda resource, name: self._data(resource, key.namespace, name))
+            admitted = _admitted(spec, pod, held)
+            isvc = self._sleeper(key.namespace, revisions.service_of(pod), revisions.component_of(pod))
+            if isvc is not None:
+                self._parking.wake(f"{key.namespace}/{revisions.service_of(pod)}", weights(admitted.argv))
+            seed = self._pooling.seed_of(admitted.argv, admitted.env, sleeps=isvc is not None)
+            await self._platform.start(msgspec.structs.replace(admitted, seed=seed))
+        except (replica.Misconfigured, errors.LoadFailed, errors.InvalidInput) as error:
+            reason = "RunContainerError" if isinstance(error, errors.LoadFailed) else "CreateContainerConfigError"
+            trouble = self._trouble.setdefault(key, _Trouble())
+            trouble.failures += 1
+            trouble.not_before = self._now() + backoff(trouble.failures)
+            trouble.reason, trouble.message = reason, str(error)
+            self._events.record(pod, "Failed", f"Error: {error}", "Warning")
+            self._write(key, pod, self._platform.get(str(key)), Waiting(reason, str(error)), "")
+            return trouble.not_before - self._now()
+        state = self._platform.get(str(key))
+        assert state is not None
+        container = pod["spec"]["containers"][0]["name"]
+        self._events.record(pod, "Created", f"Created container {container}")
+        self._events.record(pod, "Started", f"Started container {container}")
+        restarts = podstatus.restart_count(pod) + (1 if restarted else 0)
+        self._write(key, pod, state, None, "", restarts)
+        return self._ready_timeout
+
+    def _sleeper(self, namespace: str, service: str, component: str) -> dict[str, Any] | None:
+        """The service, if this component of it may have no replica."""
+        isvc = self._store.get(Ref("serving.kserve.io", SERVICES, namespace, service))
+        spec = ((isvc or {}).get("spec") or {}).get(component)
+        return isvc if isvc is not None and spec is not None and routing.sleeps(isvc, spec) else None
+
+    async def _park(self, key: Key, spec: ReplicaSpec) -> None:
+        """Keep in memory what the last replica of a service that sleeps has loaded."""
+        service = spec.env.get("INFERENCE_SERVICE_NAME", "")
+        isvc = self._sleeper(key.namespace, service, components.PREDICTOR)
+        others = (state.spec for state in self._platform.list() if state.running)
+        same = (key.namespace, service)
+        if isvc is None or any((each.namespace, each.env.get("INFERENCE_SERVICE_NAME")) == same for each in others):
+            return
+        size = await self._parking.park(f"{key.namespace}/{service}", weights(spec.argv))
+        if size:
+            self._events.record(isvc, "Parked", f"Its model sleeps in memory without a process: {size} bytes")
+
+    def _crashed(self, key: Key, pod: dict[str, Any], ended: ReplicaState) -> _Trouble:
+        """Count an end that was not counted yet, and decide when to start again."""
+        trouble = self._trouble.setdefault(key, _Trouble())
+        trouble.failures += 1
+        trouble.seen = ended.finished
+        delay = backoff(trouble.failures)
+        trouble.not_before = (ended.finished or self._now()) + delay
+        trouble.reason = CRASH_LOOP
+        container = pod["spec"]["containers"][0]["name"]
+        trouble.message = f"back-off {delay:g}s restarting failed container={container} pod={key.name}"
+        how = podstatus.terminated(ended, "")
+        log.warning("a replica crashed", extra={"pod": str(key), "exit_code": how["exitCode"], "retry_in": delay})
+        self._events.record(
+            pod, "BackOff", f"Back-off restarting failed container {container} in pod {key.name}", "Warning"
+        )
+        return trouble
+
+    def _place(self, key: Key, pod: dict[str, Any]) -> replica.Place:
+        http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
+        taken = {port for state in self._platform.list() if state.running for port in _ports(state)}
+        http_port = free_port(taken)
+        grpc_port = free_port(taken | {http_port})
+        folder = self._platform.folder(str(key))
+        service = Key(key.namespace, revisions.service_of(pod))
+        direct = self._ports.port(Port(service, DIRECT))
+        predictor = self._ports.port(Port(service, components.PREDICTOR))
+        return replica.Place(
+            http,
+            grpc,
+            http_port,
+            str(folder / TERMINATION),
+            str(folder / MODELS),
+            direct,
+            str(self._compiled),
+            str(folder / COMPILE_REPORT),
+            grpc_port,
+            free_port(taken | {http_port, grpc_port}),
+            predictor,
+            str(self._model_sets / service.namespace / service.name),
+        )
+
+    def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
+        found = self._store.get(Ref("", resource, namespace, name))
+        if found is None:
+            return None
+        data = {str(field): str(value) for field, value in (found.get("data") or {}).items()}
+        if resource != "secrets":
+            return data
+        decoded = {field: base64.b64decode(value).decode(errors="surrogateescape") for field, value in data.items()}
+        return decoded | (found.get("stringData") or {})
+
+    def _compile_report(self, key: Key) -> podstatus.Compiled | None:
+        try:
+            content = (self._platform.folder(str(key)) / COMPILE_REPORT).read_bytes()
+            return msgspec.json.decode(content, type=podstatus.Compiled)
+        except (OSError, msgspec.DecodeError):  # a server of the user's own writes none
+            return None
+
+    def _tail(self, key: Key) -> str:
+        try:
+            with self._platform.log_paths(str(key)).current.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - podstatus.MESSAGE_BYTES))
+                return podstatus.last_lines(file.read())
+        except OSError:
+            return ""
+
+    def _write(
+        self,
+        key: Key,
+        pod: dict[str, Any],
+        state: ReplicaState | None,
+        waiting: Waiting | None,
+        tail: str,
+        restarts: int | None = None,
+        unscheduled: Unschedulable | None = None,
+    ) -> None:
+        count = podstatus.restart_count(pod) if restarts is None else restarts
+        ready = state is not None and state.running and state.ready
+        compiled = self._compile_report(key) if ready else None
+        status = podstatus.pod_status(pod, state, count, waiting, tail, self._now(), compiled, unscheduled)
+        if status != pod.get("status"):
+            fresh = self._store.get(Ref("", "pods", *key))
+            if fresh is not None:
+                self._store.update(Ref("", "pods", *key), {**fresh, "status": status}, status=True)
+
+
+def _admitted(spec: ReplicaSpec, pod: Mapping[str, Any], held: Held) -> ReplicaSpec:
+    """The process of a pod with what it was admitted with."""
+    env = {**spec.env, **claims.variables(held)}
+    return msgspec.structs.replace(spec, env=env, held=held, limits=claims.limits(pod, held))
+
+
+def _remove_sockets(state: ReplicaState) -> None:
+    for address in (state.spec.http, state.spec.grpc):
+        if address and address.startswith("unix:"):
+            Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+
+
+def _link(links: Mapping[Path, Path]) -> None:
+    for link, file in links.items():
+        link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(file)
+
+
+def _ports(state: ReplicaState) -> set[int]:
+    """The ports of a replica that has some."""
+    addresses = (state.spec.http, state.spec.grpc or "")
+    return {int(found.rpartition(":")[2]) for found in addresses if found and not found.startswith("unix:")}

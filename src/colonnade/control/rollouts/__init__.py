@@ -1,0 +1,1 @@
+"""Revisions, and how traffic moves from one to the next."""

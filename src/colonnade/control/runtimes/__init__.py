@@ -1,0 +1,1 @@
+"""Which runtime serves a model, and what its container becomes for one service."""

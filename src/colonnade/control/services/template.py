@@ -1,0 +1,408 @@
+"""What one replica of a component runs: from a (defaulted) manifest and its runtime to a Pod. Pure.
+
+A Pod here is what a kubelet would be given, with the same conventions: `/mnt/models` for the model, `$(NAME)` for
+variables. Where the sockets lie and which port is free is known only where the process is started, so the arguments
+name them as variables (`variables`) and `replica` expands them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from colonnade import defaults
+from colonnade.control.machine import claims
+from colonnade.control.models import sources
+from colonnade.control.models.sources import Source
+from colonnade.control.replicas import variables
+from colonnade.control.rollouts import progress, revisions, shadowing
+from colonnade.control.rollouts.revisions import Revision
+from colonnade.control.routes import policy
+from colonnade.control.runtimes import engines, listening
+from colonnade.control.runtimes.isolation import SHARED, Isolation
+from colonnade.control.runtimes.merge import UnknownPlaceholder, containers, filled, tagged
+from colonnade.control.runtimes.selection import Refusal as Refusal
+from colonnade.control.runtimes.selection import Runtime, Runtimes, Wanted, choose
+from colonnade.control.services import builtserver, chaining, components, serverdefaults
+from colonnade.errors import InvalidInput
+from colonnade.gateway.sticky import Sticky
+from colonnade.resources import served, trainedmodel
+
+CONTAINER = "kserve-container"
+TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # see `Plan.transport`
+FILES_ANNOTATION = "colonnade.dev/model-files"  # JSON: models that are single files and are expected in a folder
+MODEL_ANNOTATION = "colonnade.dev/model"  # the model name that the replica answers to
+ENVIRONMENT_ANNOTATION = "colonnade.dev/environment"  # the folder of the replica's own Python environment
+
+_MODEL_ONLY = frozenset({"modelFormat", "runtime", "runtimeVersion", "protocolVersion", "storageUri", "storage"})
+_PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
+_KEPT = ("image", "env", "envFrom", "ports", "resources", "workingDir", *_PROBES)  # of a container, by a pod
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to run one component.
+
+    Attributes:
+        container: the container as Kubernetes writes it, everything decided but the paths of fetched models.
+        model: the model name that the replica answers to.
+        transport: `socket`: Unix sockets; `port`: HTTP on $PORT; `h2c`: gRPC on $PORT; `ports`: HTTP on $PORT and gRPC
+            on $GRPC_PORT.
+        sources: what to fetch before a replica can start.
+        isolation: which Python environment it runs in.
+        chosen: the runtime, None for a custom container.
+        pod: further fields of the pod's spec.
+    """
+
+    container: dict[str, Any]
+    model: str
+    transport: str
+    sources: tuple[Source, ...] = ()
+    isolation: Isolation = SHARED
+    chosen: Runtime | None = None
+    pod: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def runtime(self) -> str:
+        """The name of the runtime, or ""."""
+        return "" if self.chosen is None else self.chosen.name
+
+    @property
+    def runtime_kind(self) -> str:
+        """`ServingRuntime`, `ClusterServingRuntime` or ""."""
+        return "" if self.chosen is None else self.chosen.kind
+
+    @property
+    def runtime_digest(self) -> str:
+        """Of the runtime: another one makes another revision."""
+        return "" if self.chosen is None else self.chosen.digest
+
+
+def plan(isvc: dict[str, Any], component: str, runtimes: Runtimes) -> Plan | Refusal:
+    """Decide how to run a component of a defaulted InferenceService, or say why it cannot run here.
+
+    `component` is a key of `spec` that the manifest has: `predictor`, `transformer` or `explainer`. `runtimes` are
+    those that the service may choose from.
+    """
+    refusal = _service_refusal(isvc) or _component_refusal(isvc, component)
+    if refusal is not None:
+        return refusal
+    extension = isvc["spec"][component]
+    model = extension.get("model") if component == components.PREDICTOR else None
+    try:
+        if model is not None:
+            return _of_runtime(isvc, model, runtimes)
+        return _custom(isvc, component, extension["containers"][0], runtimes)
+    except ValueError as error:  # the manifest or the runtime contradicts itself
+        return Refusal("InvalidPredictorSpec", str(error))
+
+
+def pod(
+    isvc: dict[str, Any],
+    component: str,
+    plan: Plan,
+    revision: Revision,
+    models: Mapping[str, Path],
+    environment: Path | None = None,
+    is_file: Callable[[Path], bool] = Path.is_file,
+) -> dict[str, Any]:
+    """The Pod of a replica, yet without a name.
+
+    A mount stands for a folder, as in KServe, also where the model is one file (`is_file`): `replica` makes a folder
+    that holds it. Only the built-in server takes the file itself.
+
+    Args:
+        models: the local path of what was fetched for each mount.
+        environment: the Python environment of its own, if it has one.
+    """
+    extension = isvc["spec"][component]
+    mounts: dict[str, str] = {}
+    files: list[str] = []
+    for source in plan.sources:
+        path = models[source.mount]
+        mounts[source.mount] = str(path)
+        if plan.transport != "socket" and is_file(path):
+            mounts[source.mount] = f"{variables.reference(variables.MODELS)}/{len(files)}"
+            files.append(str(path.absolute()))
+    container = {
+        **(plan.container if plan.chosen is not None else claims.undefaulted(plan.container)),
+        "command": [_mounted(word, mounts) for word in plan.container.get("command") or []],
+        "args": [_mounted(word, mounts) for word in plan.container.get("args") or []],
+        "env": [
+            {**entry, "value": _mounted(entry["value"], mounts)} if "value" in entry else entry
+            for entry in _environment(revision, plan)
+        ],
+    }
+    given = plan.chosen.spec if plan.chosen is not None else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "namespace": isvc["metadata"]["namespace"],
+            "labels": {
+                **(given.get("labels") or {}),
+                **(extension.get("labels") or {}),
+                **revisions.labels(revision),
+            },
+            "annotations": {
+                **(given.get("annotations") or {}),
+                **(extension.get("annotations") or {}),
+                **_shared(isvc),
+                revisions.HASH_ANNOTATION: revision.digest,
+                TRANSPORT_ANNOTATION: plan.transport,
+                MODEL_ANNOTATION: plan.model,
+                **({FILES_ANNOTATION: json.dumps(files)} if files else {}),
+                **({ENVIRONMENT_ANNOTATION: str(environment)} if environment is not None else {}),
+            },
+            "ownerReferences": [revisions.owner(isvc)],
+        },
+        "spec": {"containers": [container], "restartPolicy": "Always", **plan.pod},
+        "status": {"phase": "Pending"},
+    }
+
+
+def named(pod: dict[str, Any], name: str) -> dict[str, Any]:
+    """Another replica of what `pod` is one of."""
+    metadata = {key: pod["metadata"][key] for key in ("namespace", "labels", "annotations", "ownerReferences")}
+    kept = {key: value for key, value in metadata["annotations"].items() if key != revisions.DRAINING_ANNOTATION}
+    return {**pod, "metadata": {**metadata, "name": name, "annotations": kept}, "status": {"phase": "Pending"}}
+
+
+def direct(isvc: Mapping[str, Any]) -> bool:
+    """Whether the service wants a port of its own."""
+    return bool((isvc["metadata"].get("annotations") or {}).get(defaults.DIRECT) == "true")
+
+
+def _service_refusal(isvc: dict[str, Any]) -> Refusal | None:
+    """What of the service as a whole is not run."""
+    annotations = isvc["metadata"].get("annotations") or {}
+    wanted = annotations.get(defaults.DIRECT, "false")
+    if wanted not in ("true", "false"):
+        text = f'annotation {defaults.DIRECT} must be "true" or "false", not {wanted!r}'
+        return Refusal("InvalidPredictorSpec", text)
+    sticky = annotations.get(defaults.STICKY)
+    if sticky and Sticky.read(sticky) is None:
+        text = f"annotation {defaults.STICKY} must be header:NAME or cookie:NAME, not {sticky!r}"
+        return Refusal("InvalidPredictorSpec", text)
+    try:
+        policy.of(annotations)
+        claims.gpu_share(annotations)
+        progress.pace(annotations)
+        shadowing.wanted(annotations)
+    except ValueError as error:
+        return Refusal("InvalidPredictorSpec", str(error))
+    except InvalidInput as error:
+        return Refusal("InvalidPredictorSpec", error.message)
+    return None
+
+
+def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
+    """What of a component is not run."""
+    extension, path = isvc["spec"][component], f"spec.{component}"
+    if extension.get("workerSpec"):
+        return _unsupported(f"{path}.workerSpec", "multi-node serving needs a cluster; remove it")
+    if extension.get("initContainers"):
+        return _unsupported(f"{path}.initContainers", "init containers are not run as processes; remove them")
+    model, given = extension.get("model"), extension.get("containers") or []
+    for container in [model] if model is not None else given:
+        for probe in ("readinessProbe", "livenessProbe"):
+            if "grpc" in (container.get(probe) or {}):
+                return _unsupported(f"{probe}.grpc", "use httpGet, exec or tcpSocket")
+    beside = model is not None or len(given) > 1
+    if beside and any(container.get("name") == served.TRANSFORMER_CONTAINER for container in given):
+        return _unsupported(f"{path}.containers[name={served.TRANSFORMER_CONTAINER}]", served.ONE_PROCESS)
+    if component == components.EXPLAINER and extension.get("art"):
+        return _unsupported(
+            f"{path}.art",
+            "its server is an image; run an explainer by `containers`, or set colonnade.dev/explainer: shap",
+        )
+    if model is None and not given:
+        return Refusal("InvalidPredictorSpec", f"{path} names neither a model nor a container; add `model`.")
+    if model is None and len(given) > 1:
+        names = ", ".join(str(found.get("name")) for found in given)
+        why = f"one process per replica is run, not {names}; keep {CONTAINER} only"
+        return _unsupported(f"{path}.containers", why)
+    return None
+
+
+def _of_runtime(isvc: dict[str, Any], model: dict[str, Any], runtimes: Runtimes) -> Plan | Refusal:
+    """A model, by the runtime that serves its format."""
+    wanted = model.get("modelFormat") or {}
+    asked = Wanted(
+        wanted.get("name", ""), wanted.get("version"), model.get("protocolVersion"), model.get("runtime") or ""
+    )
+    several = trainedmodel.several(isvc["spec"][components.PREDICTOR])
+    runtime = choose(asked._replace(multi_model=several), runtimes)
+    if isinstance(runtime, Refusal) and several:  # none is made for several models alone
+        runtime = choose(asked, runtimes)
+    if isinstance(runtime, Refusal):
+        return runtime
+    base = next((each for each in runtime.spec.get("containers") or () if each.get("name") == CONTAINER), None)
+    if base is None:
+        text = "No container configuration found in selected serving runtime"
+        return Refusal("InvalidPredictorSpec", f"{text}: {runtime.name} has no container named {CONTAINER}; add it.")
+    metadata = isvc["metadata"]
+    fetched = sources.of(isvc["spec"][components.PREDICTOR], model, metadata.get("annotations") or {})
+    own = {key: value for key, value in model.items() if key not in _MODEL_ONLY}
+    given = serverdefaults.of(runtime, asked.name, model.get("protocolVersion") or runtime.lowest_protocol)
+    container = containers(base, serverdefaults.added(own, given, metadata["name"], stored=bool(fetched)))
+    if model.get("runtimeVersion"):
+        container["image"] = tagged(str(container.get("image") or ""), str(model["runtimeVersion"]))
+    known = {**metadata, "labels": {**given.labels, **(metadata.get("labels") or {})}}
+    known["annotations"] = {"modelFormat": asked.name, **(metadata.get("annotations") or {})}
+    try:
+        container = filled(container, known)
+    except UnknownPlaceholder as error:
+        return Refusal("InvalidPredictorSpec", f"{runtime.kind} {runtime.name}: {error}.")
+    isolation = Isolation.of(isvc, components.PREDICTOR, runtime, fetched)
+    match engines.of(container, asked.name, runtimes.programs, brought=bool(isolation.lines)):
+        case engines.Adapter(adapter, flags):
+            if not flags:
+                container = {**container, "args": filled(own.get("args") or [], known)}
+            if not fetched and not several:
+                text = "spec.predictor.model.storageUri is missing: say where the model lies."
+                return Refusal("InvalidPredictorSpec", text)
+            return _served(isvc, adapter, container, fetched, isolation, runtime)
+        case engines.Program(words):
+            return _program(isvc, components.PREDICTOR, container, words, fetched, isolation, runtime)
+        case engines.Nothing(reason):
+            text = f"{runtime.kind} {runtime.name}, chosen for modelFormat {asked.shown}, cannot run on this machine"
+            return Refusal("NoSupportingRuntime", f"{text}: {reason}")
+
+
+def _custom(isvc: dict[str, Any], component: str, container: dict[str, Any], runtimes: Runtimes) -> Plan | Refusal:
+    """A container of the manifest's own."""
+    fetched = sources.of(isvc["spec"][component], container, isvc["metadata"].get("annotations") or {})
+    isolation = Isolation.of(isvc, component, None, fetched)
+    if component != components.PREDICTOR:
+        return _chained(isvc, component, container, fetched, isolation)
+    if container.get("command"):
+        words = (*map(str, container["command"]), *map(str, container.get("args") or ()))
+        return _program(isvc, component, container, words, fetched, isolation, None)
+    match engines.of(container, None, runtimes.programs, brought=bool(isolation.lines)):
+        case engines.Adapter(adapter, flags):
+            if not flags:
+                container = {**container, "args": []}
+            if not fetched:
+                path = f"spec.{component}.containers[0].env"
+                text = f"{path} has no STORAGE_URI, so {container.get('image')} has no model to serve; add it."
+                return Refusal("InvalidPredictorSpec", text)
+            return _served(isvc, adapter, container, fetched, isolation, None)
+        case engines.Program(words):
+            placed = listening.placed({**container, "command": list(words[:1]), "args": list(words[1:])})
+            return _program(isvc, component, placed.container, words, fetched, isolation, None)
+        case engines.Nothing(reason):
+            text = f"spec.{component}.containers[0]: {reason} Or use `model` with a modelFormat."
+            return Refusal("InvalidPredictorSpec", text)
+
+
+def _served(
+    isvc: dict[str, Any],
+    adapter: str,
+    container: dict[str, Any],
+    fetched: tuple[Source, ...],
+    isolation: Isolation,
+    runtime: Runtime | None,
+) -> Plan:
+    """A replica of the built-in server."""
+    extension = isvc["spec"][components.PREDICTOR]
+    own = [str(word) for word in container.get("args") or ()]
+    name = builtserver.model_name(own, isvc["metadata"]["name"])
+    annotations = isvc["metadata"].get("annotations") or {}
+    args = builtserver.arguments(adapter, name, fetched, own, annotations, extension, direct=direct(isvc))
+    built = {**_container_fields(container), "name": CONTAINER, "command": builtserver.command(), "args": args}
+    return Plan(built, name, "socket", fetched, isolation._replace(adapter=adapter), runtime, _pod_fields(extension))
+
+
+def _program(
+    isvc: dict[str, Any],
+    component: str,
+    container: dict[str, Any],
+    words: tuple[str, ...],
+    fetched: tuple[Source, ...],
+    isolation: Isolation,
+    runtime: Runtime | None,
+) -> Plan | Refusal:
+    """A replica of somebody else's server."""
+    if direct(isvc):
+        return _unsupported(f"annotation {defaults.DIRECT}", "a server of your own has its own port; remove it")
+    listens = listening.Listening(dict(container), listening.transport(container))
+    if runtime is not None:
+        listens = listening.placed({**container, "command": list(words[:1]), "args": list(words[1:])})
+    made = listens.container
+    own = {**_container_fields(made), "name": container.get("name") or CONTAINER}
+    own |= {"command": list(made.get("command") or ()), "args": list(made.get("args") or ())}
+    name = builtserver.model_name(own["args"], isvc["metadata"]["name"])
+    fields = _pod_fields(isvc["spec"][component])
+    return Plan(own, name, listens.transport, fetched, isolation, runtime, fields)
+
+
+def _chained(
+    isvc: dict[str, Any], component: str, container: dict[str, Any], fetched: tuple[Source, ...], isolation: Isolation
+) -> Plan | Refusal:
+    """A replica of a transformer or an explainer: a program that is told where the predictor is."""
+    path = f"spec.{component}.containers[0]"
+    if not container.get("command"):
+        image = container.get("image") or ""
+        why = "no container engine is used on this machine; give a `command` that runs as a local process"
+        return Refusal("InvalidPredictorSpec", f"{path}: image {image!r} cannot be run: {why}.")
+    if direct(isvc):
+        return _unsupported(f"annotation {defaults.DIRECT}", f"requests would pass spec.{component} by; remove it")
+    service, extension = isvc["metadata"]["name"], isvc["spec"][component]
+    made = chaining.chained(container, service, extension)
+    own = {**_container_fields(made.container), "name": container.get("name") or CONTAINER}
+    own |= {"command": list(made.container["command"]), "args": list(made.container["args"])}
+    name = builtserver.model_name(own["args"], service)
+    return Plan(own, name, made.transport, fetched, isolation, None, _pod_fields(extension))
+
+
+def _unsupported(path: str, why: str) -> Refusal:
+    return Refusal("InvalidPredictorSpec", f"{path} is not run on this machine: {why}.")
+
+
+def _pod_fields(extension: dict[str, Any]) -> dict[str, Any]:
+    kept = {"terminationGracePeriodSeconds": int(builtserver.grace(extension))}
+    passed = ("serviceAccountName", "priority", "resources")
+    return kept | {name: extension[name] for name in passed if extension.get(name)}
+
+
+def _shared(isvc: Mapping[str, Any]) -> dict[str, str]:
+    """The annotations of a service that are its pods' too."""
+    annotations = isvc["metadata"].get("annotations") or {}
+    return {name: annotations[name] for name in (defaults.GPU_SHARE,) if name in annotations}
+
+
+def _container_fields(container: dict[str, Any]) -> dict[str, Any]:
+    """What a container keeps of a manifest; `model` has fields beside those of a container."""
+    return {key: container[key] for key in _KEPT if container.get(key)}
+
+
+def _environment(revision: Revision, plan: Plan) -> list[dict[str, Any]]:
+    """The user's variables after those that KServe and Knative set, as a user may refer to them."""
+    configuration = f"{revision.service}-{revision.component.infix}"
+    given = [
+        {"name": "INFERENCE_SERVICE_NAME", "value": revision.service},
+        {"name": "K_SERVICE", "value": configuration},
+        {"name": "K_CONFIGURATION", "value": configuration},
+        {"name": "K_REVISION", "value": revision.name},
+    ]
+    if plan.sources:
+        given.append({"name": "MODEL_DIR", "value": plan.sources[0].mount})
+    own = plan.container.get("env") or []
+    names = {entry["name"] for entry in own}
+    return [entry for entry in given if entry["name"] not in names] + list(own)
+
+
+def _mounted(text: str, mounts: Mapping[str, str]) -> str:
+    """`text` with each mount path, as a whole path component or a prefix of one, replaced by where the model lies."""
+    for mount in sorted(mounts, key=len, reverse=True):
+        start = 0
+        while (found := text.find(mount, start)) >= 0:
+            end = found + len(mount)
+            whole = end == len(text) or not (text[end].isalnum() or text[end] in "-_.")
+            local = mounts[mount]
+            text, start = (text[:found] + local + text[end:], found + len(local)) if whole else (text, end)
+    return text

@@ -1,0 +1,115 @@
+"""Artefact safety on the running platform: what must not be loaded gets no process, and the status says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from ..running_plane import CONSENT, Plane, python
+
+X, Y = load_iris(return_X_y=True)
+
+
+class Evil:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.marker}",)
+
+
+def sklearn(path: Path, **fields: Any) -> dict[str, Any]:
+    return {"model": {"modelFormat": {"name": "sklearn"}, "storageUri": str(path)}, **fields}
+
+
+def recorded(plane: Plane, name: str) -> dict[str, Any]:
+    [entry] = json.loads(plane.status(name)["annotations"]["colonnade.dev/artefact"])
+    assert isinstance(entry, dict)
+    return entry
+
+
+def events(plane: Plane, name: str) -> list[tuple[str, str]]:
+    items = plane.api.get("/api/v1/namespaces/default/events").json()["items"]
+    return [(item["type"], item["reason"]) for item in items if item["involvedObject"]["name"] == name]
+
+
+def failed(plane: Plane, name: str) -> dict[str, Any]:
+    status = plane.until(lambda: (found := plane.status(name)) and "lastFailureInfo" in found["modelStatus"] and found)
+    assert status["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad"
+    assert status["modelStatus"]["states"]["targetModelState"] == "FailedToLoad"
+    info: dict[str, Any] = status["modelStatus"]["lastFailureInfo"]
+    assert info["reason"] == "ModelLoadFailed"
+    return info
+
+
+@pytest.mark.parametrize("kind", ["code", "cut", "link out", "pin"])
+def test_what_must_not_be_loaded_gets_no_process(plane: Plane, tmp_path: Path, kind: str) -> None:
+    name, folder, annotations = f"bad-{kind.split()[0]}", tmp_path / "model", {}
+    folder.mkdir()
+    joblib.dump(LogisticRegression(max_iter=1000).fit(X, Y), folder / "model.joblib")
+    if kind == "code":
+        (folder / "model.joblib").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+        reason = "posix.system"
+    elif kind == "cut":
+        (folder / "model.joblib").write_bytes((folder / "model.joblib").read_bytes()[:-20])
+        reason = "it is no complete pickle"
+    elif kind == "link out":
+        (folder / "passwd").symlink_to("/etc/passwd")
+        reason = "lies outside of the model"
+    else:
+        annotations["colonnade.dev/model-digest"] = "sha256:" + "0" * 64
+        reason = "this is not the model that was pinned"
+    plane.apply(name, sklearn(folder), **annotations)
+    assert reason in failed(plane, name)["message"]
+    assert plane.pods(name) == []
+    found = plane.condition(name, "ArtefactSafe")
+    assert (found["status"], found["reason"], found["severity"]) == ("False", "ArtefactRefused", "Info")
+    assert recorded(plane, name)["verdict"] == "Refused"
+    assert ("Warning", "ArtefactRefused") in events(plane, name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_status_says_what_was_scanned_and_goes_on_saying_it(plane: Plane, tmp_path: Path) -> None:
+    joblib.dump(LogisticRegression(max_iter=1000).fit(X, Y), tmp_path / "model.joblib")
+    plane.apply("good", sklearn(tmp_path / "model.joblib"))
+    plane.until(lambda: plane.ready("good"))
+    entry = recorded(plane, "good")
+    assert (entry["verdict"], entry["files"], entry["formats"]) == ("Passed", 1, {"pickle": 1})
+    assert plane.condition("good", "ArtefactSafe")["status"] == "True"
+    assert ("Normal", "ArtefactScanned") in events(plane, "good")
+    plane.apply("good", sklearn(tmp_path / "model.joblib"), **{"colonnade.dev/model-digest": entry["digest"]})
+    plane.until(lambda: plane.status("good")["components"]["predictor"]["latestReadyRevision"].endswith("2"))
+    assert recorded(plane, "good")["digest"] == entry["digest"]
+
+
+def test_a_bad_artefact_does_not_take_the_place_of_what_serves(plane: Plane, model: Path, tmp_path: Path) -> None:
+    plane.apply("swap", python(model, "one"), **CONSENT)
+    plane.until(lambda: plane.ready("swap"))
+    assert plane.condition("swap", "ArtefactSafe")["reason"] == "CodeConsented"
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    plane.apply("swap", sklearn(tmp_path / "model.pkl"), **{"colonnade.dev/trust-code": "false"})
+    failed(plane, "swap")
+    assert plane.predict("swap")[0] == "one"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_wrong_golden_answer_keeps_a_revision_from_the_traffic(plane: Plane, model: Path, tmp_path: Path) -> None:
+    case = {"request": {"instances": []}, "response": {"predictions": ["one"]}}
+    folder = tmp_path / "golden"
+    folder.mkdir()
+    (folder / "model.py").write_text((model / "model.py").read_text())
+    plane.apply("golden", python(folder, "one"))
+    plane.until(lambda: plane.ready("golden"))
+    case["response"]["predictions"] = [plane.predict("golden")[0], *plane.predict("golden")[1:]]
+    (folder / "golden.json").write_text(json.dumps([case]))
+    plane.apply("golden", python(folder, "two"))
+    assert "does not answer as its golden.json says" in failed(plane, "golden")["message"]
+    assert plane.predict("golden")[0] == "one"

@@ -1,0 +1,119 @@
+"""What makes a new revision and what does not; how numbers are counted; how a revision is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from colonnade import defaults
+from colonnade.control.rollouts import revisions
+from colonnade.control.rollouts.revisions import Revision
+from colonnade.control.services import components
+from colonnade.control.services.components import Component
+
+from ..kserve_objects import isvc
+
+MODEL = {"storageUri": "/models/iris"}
+
+
+def digest(service: dict[str, Any], runtime: object = None) -> str:
+    return revisions.digest(components.template(service, next(components.of(service))), runtime)
+
+
+BASE = digest(isvc({"sklearn": MODEL}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"minReplicas": 3},
+        {"maxReplicas": 5},
+        {"timeout": 3},
+        {"canaryTrafficPercent": 10},
+        {"scaleTarget": 1},
+        {"name": "blue"},
+    ],
+)
+def test_scale_and_routing_make_no_revision(fields: dict[str, Any]) -> None:
+    assert digest(isvc({"sklearn": MODEL, **fields})) == BASE
+
+
+@pytest.mark.parametrize(
+    "predictor",
+    [
+        {"sklearn": {"storageUri": "/models/other"}},
+        {"sklearn": {**MODEL, "env": [{"name": "A", "value": "1"}]}},
+        {"xgboost": MODEL},
+        {"sklearn": MODEL, "labels": {"a": "b"}},
+    ],
+)
+def test_what_a_replica_is_made_of_makes_one(predictor: dict[str, Any]) -> None:
+    assert digest(isvc(predictor)) != BASE
+
+
+def test_consent_and_the_runtime_make_one_and_the_order_of_keys_does_not() -> None:
+    assert digest(isvc({"sklearn": MODEL}, annotations={defaults.TRUST_CODE: "true"})) != BASE
+    assert digest(isvc({"sklearn": MODEL}, annotations={"team": "a"})) == BASE
+    assert digest(isvc({"sklearn": MODEL}), {"containers": []}) != BASE
+    one = isvc({"model": {"modelFormat": {"name": "sklearn"}, "storageUri": "/m"}})
+    other = isvc({"model": {"storageUri": "/m", "modelFormat": {"name": "sklearn"}}})
+    assert digest(one) == digest(other)
+
+
+STABLE, BLUE, TRANSFORMER = (
+    Component("predictor", "", {}),
+    Component("predictor", "blue", {}),
+    Component("transformer", "", {}),
+)
+
+
+def known(*found: tuple[Component, int, str]) -> list[Revision]:
+    return [Revision("iris", component, number, content) for component, number, content in found]
+
+
+@pytest.mark.parametrize(
+    ("component", "content", "history", "name"),
+    [
+        pytest.param(STABLE, "a", known(), "iris-predictor-00001", id="the first"),
+        pytest.param(STABLE, "a", known((STABLE, 1, "a")), "iris-predictor-00001", id="the same content"),
+        pytest.param(STABLE, "b", known((STABLE, 1, "a")), "iris-predictor-00002", id="another content"),
+        pytest.param(
+            STABLE, "a", known((STABLE, 1, "a"), (STABLE, 2, "b")), "iris-predictor-00003",
+            id="an earlier content is a new revision, as in Knative",
+        ),
+        pytest.param(STABLE, "c", known((STABLE, 7, "b")), "iris-predictor-00008", id="numbers are not reused"),
+        pytest.param(BLUE, "b", known((STABLE, 1, "a")), "iris-blue-predictor-00002", id="variants count, too"),
+        pytest.param(
+            BLUE, "b", known((STABLE, 1, "a"), (BLUE, 2, "b"), (STABLE, 3, "c")), "iris-blue-predictor-00002",
+            id="promoted: the variant's revision becomes the stable one",
+        ),
+        pytest.param(TRANSFORMER, "a", known((STABLE, 4, "a")), "iris-transformer-00001", id="components apart"),
+    ],
+)  # fmt: skip
+def test_which_revision_a_content_is(component: Component, content: str, history: list[Revision], name: str) -> None:
+    assert revisions.wanted("iris", component, {}, content, history).name == name
+
+
+def test_a_revision_is_stored_whole() -> None:
+    service = isvc({"sklearn": MODEL, "minReplicas": 2}, annotations={defaults.TRUST_CODE: "true", "team": "a"})
+    component = next(components.of(service))
+    made = components.template(service, component)
+    revision = revisions.wanted("iris", component, made, "abc", [])
+    stored = revisions.stored(service, revision)
+    assert (stored["apiVersion"], stored["kind"], stored["revision"]) == ("apps/v1", "ControllerRevision", 1)
+    assert revisions.service_of(stored) == "iris"
+    assert revisions.owned(stored, service)
+    read = revisions.read(stored)
+    assert (read.name, read.digest, read.template) == (revision.name, "abc", made)
+    assert not read.proven
+    changed = isvc({"xgboost": MODEL, "minReplicas": 5}, annotations={"team": "b"})
+    again = components.restored(changed, next(components.of(changed)), read.template)
+    assert again["spec"]["predictor"]["model"]["modelFormat"] == {"name": "sklearn"}
+    assert again["spec"]["predictor"]["minReplicas"] == 5
+    assert again["metadata"]["annotations"] == {"team": "b", defaults.TRUST_CODE: "true"}
+    assert digest(again) == digest(service)
+
+
+def test_pods_are_named_after_their_revision() -> None:
+    assert revisions.pod_name(Revision("iris", BLUE, 2, "x")).startswith("iris-blue-predictor-00002-deployment-")

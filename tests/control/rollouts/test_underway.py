@@ -1,0 +1,118 @@
+"""Rollouts in time: what is measured, from when on, and what a restart changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colonnade import defaults
+from colonnade.control.rollouts import progress
+from colonnade.control.rollouts.analysis import Counts
+from colonnade.control.rollouts.progress import Progress
+from colonnade.control.rollouts.traffic import Traffic
+from colonnade.control.rollouts.underway import Rollouts
+
+from ..kserve_objects import isvc, revision
+
+ONE, TWO = "iris-predictor-00001", "iris-predictor-00002"
+ANALYSED = {"colonnade.dev/analysis": '{"steps": [10, 50], "interval": 60, "minRequests": 10}'}
+
+
+class Scene:
+    """A clock, what gateways answered, and a service in the middle of a rollout."""
+
+    def __init__(self, annotations: dict[str, str]) -> None:
+        self.now = 1000.0
+        self.traffic = Traffic()
+        self.rollouts = Rollouts(self.traffic.counts, now=lambda: self.now)
+        self.isvc = isvc(annotations=annotations)
+
+    def answered(self, name: str, answers: int, errors: int = 0, epoch: float = 1.0) -> None:
+        line: dict[str, Any] = {"namespace": "ns", "revision": name, "epoch": epoch, "latencies": []}
+        self.traffic.observe(0, {**line, "answers": answers, "errors": errors})
+
+    def move(self, **fields: Any) -> progress.Move | None:
+        found = self.rollouts.move(self.isvc, "predictor", revision(2, **fields), ONE)
+        if found is not None:
+            noted = {progress.RECORD: progress.record({"predictor": found.progress})}
+            self.isvc["status"] = {"annotations": noted}
+        return found
+
+    def percent(self) -> int:
+        found = self.move()
+        assert found is not None
+        return found.progress.percent
+
+
+def test_without_annotations_nothing_is_gradual() -> None:
+    assert Scene({}).move() is None
+
+
+def test_steps_over_time() -> None:
+    scene = Scene(ANALYSED)
+    assert scene.percent() == 10
+    assert scene.percent() == 10  # from here on it is measured
+    scene.answered(ONE, 100)
+    scene.answered(TWO, 20)
+    scene.now += 61
+    assert scene.percent() == 50
+    assert scene.percent() == 50
+    scene.now += 61
+    assert scene.percent() == 50, "nothing was answered since the step"
+    scene.answered(TWO, 40)
+    assert scene.percent() == 100
+
+
+def test_errors_before_the_step_do_not_count_and_later_ones_do() -> None:
+    scene = Scene(ANALYSED)
+    scene.answered(TWO, 100, 100)
+    scene.percent()
+    scene.percent()
+    scene.answered(ONE, 200)
+    scene.answered(TWO, 150, 100)
+    found = scene.move()
+    assert found is not None
+    assert not found.rejected
+    scene.answered(TWO, 200, 150)
+    found = scene.move()
+    assert found is not None
+    assert "errors 50.00% of 100 against 0.00% of 200" in found.rejected
+
+
+def test_a_restarted_control_plane_measures_anew() -> None:
+    scene = Scene(ANALYSED)
+    scene.percent()
+    scene.percent()
+    scene.answered(TWO, 100, 100)
+    scene.rollouts = Rollouts(scene.traffic.counts, now=lambda: scene.now)
+    found = scene.move()
+    assert found is not None
+    assert (found.progress.percent, found.rejected) == (10, "")
+
+
+def test_a_promoted_or_rejected_revision_is_not_gradual() -> None:
+    assert Scene({**ANALYSED, defaults.ROLLOUT_PROMOTED: TWO}).move() is None
+    assert Scene(ANALYSED).move(rejected="errors") is None
+    assert Scene({progress.DURATION: "nonsense"}).move() is None
+
+
+def test_another_revision_begins_anew() -> None:
+    scene = Scene({progress.DURATION: "100s"})
+    scene.isvc["status"] = {
+        "annotations": {progress.RECORD: progress.record({"predictor": Progress(ONE, 70, 0.0, 0.0)})}
+    }
+    assert scene.percent() == 1
+    scene.now += 42
+    assert scene.percent() == 42
+
+
+def test_counts_are_summed_over_processes_and_their_restarts() -> None:
+    traffic = Traffic()
+    line: dict[str, Any] = {"namespace": "ns", "revision": ONE, "errors": 0}
+    traffic.observe(0, {**line, "epoch": 1.0, "answers": 10, "latencies": [4, 6]})
+    traffic.observe(1, {**line, "epoch": 2.0, "answers": 5, "errors": 1, "latencies": [5, 0]})
+    assert traffic.counts("ns", ONE) == Counts(15, 1, (9, 6))
+    traffic.observe(0, {**line, "epoch": 3.0, "answers": 1, "latencies": [1, 0]})
+    assert traffic.counts("ns", ONE) == Counts(16, 1, (10, 6))
+    traffic.observe(0, {})
+    traffic.keep(set())
+    assert traffic.counts("ns", ONE) == Counts()
