@@ -9,7 +9,8 @@ Source: the language's own document, and the behaviour of its implementation whe
 outside of what JSON defines: of a key that an object has twice the last one counts, and a string is never searched for
 JSON inside of it, unless `@fromstr` says so.
 
-An evaluation is bounded: a path of `MAX_PATH` characters, and `BUDGET` values looked at; beyond that nothing is found.
+An evaluation is bounded. A path of more than `MAX_PATH` characters, or one that goes too deep, finds nothing. What it
+looks at is paid for from a `Budget`, which several evaluations may share.
 """
 
 from __future__ import annotations
@@ -29,29 +30,51 @@ from colonnade.graph.gjson_paths import (
     split_at_pipe,
     static_part,
 )
-from colonnade.graph.gjson_values import MISSING, Query, compare, matches, modified
+from colonnade.graph.gjson_values import MISSING, Query, compare, match_cost, matches, modified
 
 MAX_PATH = 4096
-BUDGET = 1_000_000  # values looked at, and characters matched, in one evaluation
 _MAX_DEPTH = 120  # of evaluations in evaluations: queries in queries, pipes after pipes
 
 
-class _TooMuch(Exception):
-    """The budget is spent."""
+class TooMuch(Exception):
+    """The budget is spent, and nothing is known of what the path finds."""
 
 
-def exists(value: Any, path: str) -> bool:
-    """Whether `path` finds something in a decoded JSON value; a null that is found counts."""
-    return find(value, path) is not MISSING
+class _TooDeep(Exception):
+    """Too many evaluations in evaluations."""
 
 
-def find(value: Any, path: str) -> Any:
-    """What `path` finds in a decoded JSON value, `MISSING` if nothing."""
+class Budget:
+    """What evaluations may cost.
+
+    Attributes:
+        left: values to look at, and characters to match.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, amount: int) -> None:
+        """Pay for so many. Raises TooMuch if they are not left."""
+        self.left -= amount
+        if self.left < 0:
+            raise TooMuch
+
+
+def exists(value: Any, path: str, budget: Budget) -> bool:
+    """Whether `path` finds something in a decoded JSON value; a null that is found counts. May raise TooMuch."""
+    return find(value, path, budget) is not MISSING
+
+
+def find(value: Any, path: str, budget: Budget) -> Any:
+    """What `path` finds in a decoded JSON value, `MISSING` if nothing. May raise TooMuch."""
     if len(path) > MAX_PATH:
         return MISSING
     try:
-        return _Evaluation().get(value, path)
-    except (_TooMuch, RecursionError):
+        return _Evaluation(budget).get(value, path)
+    except (_TooDeep, RecursionError):
         return MISSING
 
 
@@ -66,26 +89,26 @@ class _Found:
 
 
 class _Evaluation:
-    """One evaluation, with its budget."""
+    """One evaluation, and what it is paid from."""
 
-    __slots__ = ("_depth", "_left")
+    __slots__ = ("_budget", "_depth")
 
-    def __init__(self) -> None:
-        self._left: int = BUDGET
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._depth = 0
 
     def get(self, value: Any, path: str) -> Any:
         """What a path finds."""
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise _TooMuch
+            raise _TooDeep
         try:
             return self._get(value, path)
         finally:
             self._depth -= 1
 
     def _get(self, value: Any, path: str) -> Any:
-        self._spend(1)
+        self._budget.spend(1)
         if len(path) > 1:
             if path[0] == "@" and (modifier := modifier_part(path)) is not None:
                 made = self._modified(value, modifier.name, modifier.argument)
@@ -109,11 +132,6 @@ class _Evaluation:
     def _after(self, value: Any, rest: str) -> Any:
         return self.get(value, rest[1:]) if rest[:1] in ("|", ".") else value
 
-    def _spend(self, amount: int) -> None:
-        self._left -= amount
-        if self._left < 0:
-            raise _TooMuch
-
     def _inside(self, value: Any, path: str, walk: _Found) -> bool:
         """Go on in a member or element. True if the search is over."""
         if isinstance(value, dict):
@@ -125,7 +143,7 @@ class _Evaluation:
         if part.pipe is not None:
             walk.pipe = part.pipe
         if part.wild:
-            self._spend(len(value))
+            self._budget.spend(len(value))
             members = [found for key, found in value.items() if self._like(key, part.key)]
         else:
             members = [value[part.key]] if part.key in value else []
@@ -146,7 +164,7 @@ class _Evaluation:
             left, pipe = split_at_pipe(part.each)
             if pipe is not None:
                 walk.pipe = pipe
-            self._spend(len(value))
+            self._budget.spend(len(value))
             found = [self.get(item, left) for item in value]
             walk.value = [item for item in found if item is not MISSING]
             return True
@@ -161,7 +179,7 @@ class _Evaluation:
         return True
 
     def _query(self, value: list[Any], part: ArrayPart, query: Query, walk: _Found) -> bool:
-        self._spend(len(value))
+        self._budget.spend(len(value))
         rest, found = part.rest, []
         split = False
         for item in value:
@@ -172,7 +190,7 @@ class _Evaluation:
             else:
                 asked = item
             if query.pattern and isinstance(asked, str):
-                self._spend(len(asked))
+                self._budget.spend(match_cost(asked, query.value))
             if not compare(query, asked):
                 continue
             if rest is not None:
@@ -192,14 +210,14 @@ class _Evaluation:
         return False
 
     def _like(self, text: str, pattern: str) -> bool:
-        self._spend(len(text))
+        self._budget.spend(match_cost(text, pattern))
         return matches(text, pattern)
 
     def _modified(self, value: Any, name: str, argument: str) -> Any:
         if name == "dig":
             return [] if value is MISSING else self._dug(value, argument)
         if name in _WHOLE:
-            self._spend(_size(value, self._left))
+            self._budget.spend(_size(value, self._budget.left))
         return modified(value, name, argument)
 
     def _dug(self, value: Any, path: str) -> list[Any]:

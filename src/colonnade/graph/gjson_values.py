@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -152,7 +153,17 @@ def matches(text: str, pattern: str) -> bool:
     return all(left == "*" for left in signs[sign:])
 
 
-def _signs(pattern: str) -> list[str]:
+def match_cost(text: str, pattern: str) -> int:
+    """The most steps that `matches` takes: after each character of the text, what stands between two stars again."""
+    longest = run = 0
+    for sign in _signs(pattern):
+        run = 0 if sign == "*" else run + 1
+        longest = max(longest, run)
+    return len(text) * (longest + 1)
+
+
+@lru_cache(256)
+def _signs(pattern: str) -> tuple[str, ...]:
     """The signs of a pattern: `*`, `?`, or a backslash and the character that is meant."""
     signs: list[str] = []
     at = 0
@@ -165,7 +176,7 @@ def _signs(pattern: str) -> list[str]:
         else:
             signs.append(letter if letter in "*?" else "\\" + letter)
         at += 1
-    return signs
+    return tuple(signs)
 
 
 def modified(value: Any, name: str, argument: str) -> Any:

@@ -15,24 +15,46 @@ GOOD, EARLY, BAD = (Judgement(verdict, "numbers") for verdict in ("step", "hold"
 
 
 @pytest.mark.parametrize(
-    ("pace", "percent"), [(Pace(100.0), 1), (STEPS, 10), (Pace(paused=True), 0)], ids=["evenly", "in steps", "paused"]
+    ("pace", "percent"),
+    [
+        pytest.param(Pace(100.0), 1, id="evenly"),
+        pytest.param(STEPS, 10, id="in steps"),
+        pytest.param(Pace(paused=True), 0, id="paused"),
+        pytest.param(Pace(100.0, paused=True), 0, id="evenly, paused"),
+        pytest.param(STEPS._replace(paused=True), 0, id="in steps, paused"),
+    ],
 )
 def test_the_first_share(pace: Pace, percent: int) -> None:
     begun = progress.begin(NEW, pace, 5.0)
-    assert begun.progress == Progress(NEW, percent, 5.0, 5.0)
+    assert begun.progress == Progress(NEW, percent, 5.0)
 
 
-@pytest.mark.parametrize(("now", "percent"), [(0.5, 1), (10.0, 10), (55.5, 55), (99.0, 99), (100.0, 100), (500.0, 100)])
-def test_evenly_over_a_time(now: float, percent: int) -> None:
-    moved = progress.move(Progress(NEW, 1, 0.0, 0.0), Pace(100.0), None, now)
-    assert moved.progress.percent == percent
+@pytest.mark.parametrize(
+    ("elapsed", "percent", "spent"),
+    [(0.5, 30, 0.0), (2.0, 31, 2.0), (5.5, 32, 4.0), (138.0, 99, 138.0), (140.0, 100, 140.0), (500.0, 100, 500.0)],
+)
+def test_evenly_over_a_time(elapsed: float, percent: int, spent: float) -> None:
+    moved = progress.move(Progress(NEW, 30, 0.0), Pace(200.0), None, 1000.0, elapsed)
+    assert (moved.progress.percent, moved.spent) == (percent, spent)
+    assert moved.progress.moved == (1000.0 if percent > 30 else 0.0)
 
 
-def test_a_paused_one_stays_and_goes_on_at_once() -> None:
-    found = Progress(NEW, 30, 0.0, 0.0)
-    assert progress.move(found, Pace(100.0, paused=True), None, 90.0).progress == found
-    assert progress.move(found, Pace(100.0), None, 90.0).progress.percent == 90
-    assert progress.move(Progress(NEW, 0, 0.0, 0.0), Pace(), None, 1.0).progress.percent == 100
+def test_a_paused_one_stays() -> None:
+    found = Progress(NEW, 30, 0.0)
+    assert progress.move(found, Pace(100.0, paused=True), None, 90.0, 90.0).progress == found
+
+
+@pytest.mark.parametrize(
+    ("pace", "percent"),
+    [
+        pytest.param(Pace(), 100, id="at once"),
+        pytest.param(Pace(100.0), 1, id="evenly"),
+        pytest.param(STEPS, 10, id="in steps"),
+        pytest.param(STEPS._replace(paused=True), 0, id="still paused"),
+    ],
+)
+def test_one_that_was_paused_before_its_first_share_begins_when_it_goes_on(pace: Pace, percent: int) -> None:
+    assert progress.move(Progress(NEW, 0, 0.0), pace, EARLY, 50.0).progress.percent == percent
 
 
 @pytest.mark.parametrize(
@@ -47,7 +69,7 @@ def test_a_paused_one_stays_and_goes_on_at_once() -> None:
     ],
 )
 def test_steps(percent: int, judgement: Judgement | None, now: float, expected: int) -> None:
-    moved = progress.move(Progress(NEW, percent, 0.0, 0.0), STEPS, judgement, now)
+    moved = progress.move(Progress(NEW, percent, 0.0), STEPS, judgement, now)
     assert (moved.progress.percent, moved.rejected) == (expected, "")
     assert (moved.progress.moved == now) is (percent != expected)
     assert bool(moved.told) is (percent != expected)
@@ -55,12 +77,12 @@ def test_steps(percent: int, judgement: Judgement | None, now: float, expected: 
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_bad_one_goes_back_at_once_also_when_paused(paused: bool) -> None:
-    moved = progress.move(Progress(NEW, 10, 0.0, 0.0), STEPS._replace(paused=paused), BAD, 1.0)
+    moved = progress.move(Progress(NEW, 10, 0.0), STEPS._replace(paused=paused), BAD, 1.0)
     assert moved.rejected == f"Revision {NEW} was rolled back at 10 %: numbers."
 
 
 def test_where_it_stands_survives() -> None:
-    found = {"predictor": Progress(NEW, 10, 1.5, 2.5)}
+    found = {"predictor": Progress(NEW, 10, 2.5)}
     assert progress.recorded({progress.RECORD: progress.record(found)}) == found
     assert progress.recorded({}) == progress.recorded({progress.RECORD: "garbage"}) == {}
 

@@ -37,6 +37,19 @@ class Scene:
             self.isvc["status"] = {"annotations": noted}
         return found
 
+    def wait(self, seconds: float, each: float = 0.5) -> int:
+        """Let time pass, with a look `each` so many seconds; the percent in the end."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(self.now + each, until)
+            found = self.percent()
+        return found
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        found: dict[str, str] = self.isvc["metadata"]["annotations"]
+        return found
+
     def percent(self) -> int:
         found = self.move()
         assert found is not None
@@ -98,11 +111,46 @@ def test_a_promoted_or_rejected_revision_is_not_gradual() -> None:
 def test_another_revision_begins_anew() -> None:
     scene = Scene({progress.DURATION: "100s"})
     scene.isvc["status"] = {
-        "annotations": {progress.RECORD: progress.record({"predictor": Progress(ONE, 70, 0.0, 0.0)})}
+        "annotations": {progress.RECORD: progress.record({"predictor": Progress(ONE, 70, 0.0)})}
     }
     assert scene.percent() == 1
-    scene.now += 42
-    assert scene.percent() == 42
+    assert scene.wait(42) == 42
+
+
+def test_a_pause_moves_nothing_and_it_goes_on_where_it_stood() -> None:
+    scene = Scene({progress.DURATION: "100s"})
+    scene.percent()
+    assert scene.wait(40) == 40
+    scene.annotations[defaults.ROLLOUT_PAUSED] = "true"
+    assert scene.wait(300) == 40
+    del scene.annotations[defaults.ROLLOUT_PAUSED]
+    assert scene.percent() == 40
+    assert scene.wait(59) == 99
+    assert scene.wait(1) == 100
+
+
+def test_a_restarted_control_plane_goes_on_where_the_traffic_stood() -> None:
+    scene = Scene({progress.DURATION: "100s"})
+    scene.percent()
+    assert scene.wait(40) == 40
+    scene.now += 3600  # it was down
+    scene.rollouts = Rollouts(scene.traffic.counts, now=lambda: scene.now)
+    assert scene.percent() == 40
+    assert scene.wait(20) == 60
+
+
+def test_a_time_without_a_look_moves_nothing() -> None:
+    scene = Scene({progress.DURATION: "100s"})
+    scene.percent()
+    assert scene.wait(40) == 40
+    scene.now += 3600  # the service was stopped, or its new revision not ready
+    assert scene.percent() == 40
+
+
+def test_looks_that_come_late_make_it_no_slower() -> None:
+    scene = Scene({progress.DURATION: "100s"})
+    scene.percent()
+    assert scene.wait(60, each=3.7) == 60
 
 
 def test_counts_are_summed_over_processes_and_their_restarts() -> None:

@@ -1,8 +1,9 @@
 """How the share of a new revision grows: at once, evenly over a time, or in steps with an analysis after each. Pure.
 
 `serving.knative.dev/rollout-duration` is Knative's: the traffic moves evenly over that time. `colonnade.dev/analysis`
-steps it up and looks back at each step (see `analysis`). A rollout that is paused stays where it is, however it moves.
-Where it stands is kept in the service's status, so that a restarted control plane goes on from there.
+steps it up and looks back at each step (see `analysis`). A rollout that is paused stays where it is, however it moves,
+and goes on from there: time in which nobody looked moves nothing. Where it stands is kept in the service's status, so
+that a restarted control plane goes on from there too.
 """
 
 from __future__ import annotations
@@ -30,13 +31,11 @@ class Progress(msgspec.Struct, frozen=True):
     Attributes:
         revision: that gets the traffic in the end.
         percent: that it has now.
-        began: Unix time at which the rollout began.
         moved: Unix time of the last change of its share.
     """
 
     revision: str
     percent: int
-    began: float
     moved: float
 
 
@@ -67,22 +66,26 @@ class Move(NamedTuple):
         rejected: why the revision is rolled back, or "".
         told: a sentence about a step that was taken, for an Event, or "".
         again: seconds until the next look, or None.
+        spent: of the seconds that went by evenly, those that moved the traffic.
     """
 
     progress: Progress
     rejected: str = ""
     told: str = ""
     again: float | None = None
+    spent: float = 0.0
 
 
 def begin(revision: str, pace: Pace, now: float) -> Move:
-    """The revision is ready and gets its first share."""
-    first = pace.analysis.steps[0] if pace.analysis is not None else 1 if pace.duration else 0
-    again = pace.analysis.interval if pace.analysis is not None else _tick(pace)
-    return Move(Progress(revision, first, now, now), again=again)
+    """The revision is ready and gets its first share; none while it is paused."""
+    if pace.paused:
+        return Move(Progress(revision, 0, now))
+    if pace.analysis is not None:
+        return Move(Progress(revision, pace.analysis.steps[0], now), again=_LOOK)
+    return Move(Progress(revision, 1, now), again=tick(pace), spent=pace.duration / 100)
 
 
-def move(progress: Progress, pace: Pace, judgement: Judgement | None, now: float) -> Move:
+def move(progress: Progress, pace: Pace, judgement: Judgement | None, now: float, elapsed: float = 0.0) -> Move:
     """The next step of a rollout.
 
     Args:
@@ -90,17 +93,21 @@ def move(progress: Progress, pace: Pace, judgement: Judgement | None, now: float
         pace: what is asked for.
         judgement: on the answers since the last step, where there is an analysis.
         now: Unix time.
+        elapsed: seconds in which the rollout went on and that moved nothing yet, where it moves evenly.
     """
     if progress.percent >= 100:
         return Move(progress)
+    if progress.percent == 0 and not pace.paused and (pace.duration or pace.analysis):  # it was paused until now
+        return begin(progress.revision, pace, now)
     if pace.analysis is not None:
         return _analysed(progress, pace, pace.analysis, judgement, now)
     if pace.paused:
         return Move(progress)
-    percent = 100 if not pace.duration else int(100 * (now - progress.began) / pace.duration)
-    if percent <= progress.percent:
-        return Move(progress, again=_tick(pace))
-    return Move(msgspec.structs.replace(progress, percent=min(percent, 100), moved=now), again=_tick(pace))
+    gained = 100 if not pace.duration else int(100 * elapsed / pace.duration)
+    if not gained:
+        return Move(progress, again=tick(pace))
+    further = msgspec.structs.replace(progress, percent=min(progress.percent + gained, 100), moved=now)
+    return Move(further, again=tick(pace), spent=gained * pace.duration / 100)
 
 
 def _analysed(progress: Progress, pace: Pace, wanted: Settings, judgement: Judgement | None, now: float) -> Move:
@@ -120,8 +127,8 @@ def _analysed(progress: Progress, pace: Pace, wanted: Settings, judgement: Judge
 _LOOK = 1.0  # seconds between looks at a revision that is analysed: a bad one shall not keep its share for long
 
 
-def _tick(pace: Pace) -> float | None:
-    """Seconds that one percent takes."""
+def tick(pace: Pace) -> float | None:
+    """Seconds between looks at a rollout that moves evenly: those that one percent takes."""
     return max(0.2, pace.duration / 100) if pace.duration and not pace.paused else None
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from colonnade import defaults
 from colonnade.control.rollouts import analysis, progress
 from colonnade.control.rollouts.analysis import Counts, Judgement
-from colonnade.control.rollouts.progress import Move, Progress
+from colonnade.control.rollouts.progress import Move, Pace, Progress
 from colonnade.control.rollouts.revisions import Revision
 from colonnade.errors import InvalidInput
 
@@ -25,13 +25,30 @@ class _Mark(NamedTuple):
     fresh: Counts
 
 
+class _Going(NamedTuple):
+    """A rollout that moves evenly.
+
+    Attributes:
+        since: from then on time has moved nothing yet.
+        looked: the last look at it.
+    """
+
+    since: float
+    looked: float
+
+
+_MISSED = 5.0  # seconds beyond the time of a look after which the rollout was not looked at, and stood still
+
+
 class Rollouts:
-    """Moves rollouts on. A control plane that was restarted measures the step that it finds from then on."""
+    """Moves rollouts on. A control plane that was restarted goes on with the share that it finds, and measures the step
+    from then on."""
 
     def __init__(self, measure: Measure, *, now: Callable[[], float] = time.time) -> None:
         self._measure = measure
         self._now = now
         self._marks: dict[tuple[str, str], _Mark] = {}
+        self._going: dict[tuple[str, str], _Going] = {}
 
     def move(self, isvc: dict[str, Any], component: str, latest: Revision, stable: str) -> Move | None:
         """The next step of a component's rollout; None if its traffic moves at once."""
@@ -43,19 +60,37 @@ class Rollouts:
             return None
         if not pace.gradual or latest.rejected or annotations.get(defaults.ROLLOUT_PROMOTED) == latest.name:
             self._marks.pop((namespace, latest.name), None)
+            self._going.pop((namespace, latest.name), None)
             return None
         noted = (isvc.get("status") or {}).get("annotations") or {}
         found = progress.recorded(noted).get(component)
         now = self._now()
+        key = (namespace, latest.name)
+        since = self._since(key, pace, now)
         if found is None or found.revision != latest.name:
-            return progress.begin(latest.name, pace, now)
-        judgement = self._judge(namespace, stable, found, pace.analysis)
-        return progress.move(found, pace, judgement, now)
+            moved = progress.begin(latest.name, pace, now)
+        else:
+            judgement = self._judge(namespace, stable, found, pace.analysis)
+            moved = progress.move(found, pace, judgement, now, now - since)
+        if pace.paused:
+            self._going.pop(key, None)
+        else:
+            self._going[key] = _Going(since + moved.spent, now)
+        return moved
 
     def keep(self, revisions: Container[tuple[str, str]]) -> None:
         """Forget what was measured of all revisions but these, each known by its namespace and name."""
-        for key in [key for key in self._marks if key not in revisions]:
-            del self._marks[key]
+        known: tuple[dict[tuple[str, str], Any], ...] = (self._marks, self._going)
+        for noted in known:
+            for key in [key for key in noted if key not in revisions]:
+                del noted[key]
+
+    def _since(self, key: tuple[str, str], pace: Pace, now: float) -> float:
+        """From when on time counts for a rollout that moves evenly: now, if it stood still until now."""
+        going = self._going.get(key)
+        if going is None or now - going.looked > (progress.tick(pace) or 0.0) + _MISSED:
+            return now
+        return going.since
 
     def _judge(
         self, namespace: str, stable: str, found: Progress, wanted: analysis.Settings | None

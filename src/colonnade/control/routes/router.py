@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from colonnade.control.index import Index
 from colonnade.control.replicas.ports import Port, Ports
+from colonnade.control.rollouts.rollout import Share
 from colonnade.control.routes import routing
 from colonnade.control.services import components
 from colonnade.control.workqueue import Key, backoff
@@ -41,6 +42,13 @@ class _Made(NamedTuple):
 
     inputs: tuple[int, tuple[Address | None, ...], tuple[int | None, ...]]
     routes: tuple[Route, ...]
+
+
+class _Named(NamedTuple):
+    """What the gateway knows of a revision: whose it is, and its share of the requests."""
+
+    service: Key
+    weight: int
 
 
 class Graphs(Protocol):
@@ -69,8 +77,9 @@ class Router:
     ) -> None:
         """`file` is where the gateway keeps its routes: what it may send to before the first push.
 
-        `changed` is called with pods that the gateway now sends to, or surely sends to no more. `payloads` says where
-        those of a component of a service are logged. `named` adds the names of further models to a route.
+        `changed` is called with services whose pods the gateway now sends to, or surely sends to no more, or splits
+        anew. `payloads` says where those of a component of a service are logged. `named` adds the names of further
+        models to a route.
         """
         self._payloads = payloads
         self._named_models = named
@@ -88,7 +97,7 @@ class Router:
         self._rest = DEBOUNCE
         self._serving = _backends(load(file))  # what a gateway of an earlier control plane may send to
         self._told = dict(self._serving)
-        self._named: dict[Key, Key] = {}
+        self._named: dict[Key, _Named] = {}
 
     def look(self) -> None:
         """Something changed that routes are made of."""
@@ -110,6 +119,11 @@ class Router:
     def knows(self, namespace: str, revision: str) -> bool:
         """Whether the gateway has acknowledged this revision, with or without replicas."""
         return Key(namespace, revision) in self._named
+
+    def splits(self, namespace: str, shares: Iterable[Share]) -> bool:
+        """Whether the gateway has acknowledged these shares of a component's requests."""
+        told = ((share.percent, self._named.get(Key(namespace, share.revision))) for share in shares)
+        return all(found is not None and found.weight == percent for percent, found in told)
 
     async def run(self) -> None:
         """Push until cancelled."""
@@ -173,7 +187,7 @@ class Router:
         if self._graphs is not None:
             self._graphs.pushed(table)
         begun = {fresh[pod] for pod in fresh.keys() - self._told.keys()}
-        begun |= {named[revision] for revision in named.keys() - self._named.keys()}
+        begun |= {found.service for revision, found in named.items() if found != self._named.get(revision)}
         self._told, self._named = fresh, named
         if begun:
             self._changed(begun)
@@ -199,10 +213,10 @@ def _backends(table: RouteTable) -> dict[Key, Key]:
     }
 
 
-def _revisions(table: RouteTable) -> dict[Key, Key]:
-    """The service of each revision in a table, whether it has a replica or not."""
+def _revisions(table: RouteTable) -> dict[Key, _Named]:
+    """Each revision in a table, whether it has a replica or not."""
     return {
-        Key(route.namespace, target.revision): Key(route.namespace, route.name)
+        Key(route.namespace, target.revision): _Named(Key(route.namespace, route.name), target.weight)
         for route in table.routes
         for target in route.targets
     }

@@ -128,6 +128,8 @@ class InferenceServices:
     def _write(self, key: Key, isvc: dict[str, Any], seen: Sequence[Deployed], own_ports: Mapping[str, int]) -> None:
         old = isvc.get("status") or {}
         new = status.status(isvc, seen, self._place, timestamp(utcnow()), own_ports)
+        if not all(self._router.splits(key.namespace, each.split.now.shares) for each in seen):
+            new["observedGeneration"] = old.get("observedGeneration", 0)  # who waits for it asks the new split at once
         if new == old:
             return
         ref = Ref(GROUP, RESOURCE, *key)
