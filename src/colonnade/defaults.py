@@ -85,6 +85,12 @@ GRAPH_MAX_DEPTH = 32  # of nodes in nodes
 GRAPH_MAX_CALLS = 256  # that one request can make
 GRAPH_MAX_HOPS = 8  # of a request from graph to graph by URLs; then 508
 GRAPH_KEPT_BYTES = 256 * MIB  # of answers that one request holds until they are put together or passed on
+GRAPH_QUICK_BYTES = 64 * 1024  # of a body on which conditions are tested on the event loop
+GRAPH_QUICK_VALUES = 500  # that one request's conditions look at there
+GRAPH_CONDITION_BYTES = 32 * MIB  # of a body on which conditions are tested at all; then 413
+GRAPH_CONDITION_VALUES = 1_000_000  # that one request's conditions look at; then 413
+GRAPH_CONDITION_TIME = 10.0  # that one test may take, a few times what those values need
+GRAPH_CONDITION_WAITING = 256 * MIB  # of bodies that wait to be tested; then 503
 GRAPH_RETRY_FIRST = 0.025  # until a step is tried again, doubled each time
 GRAPH_RETRY_MAX = 1.0
 

@@ -159,7 +159,7 @@ def test_unknown_fields_have_paths(iris: dict[str, Any]) -> None:
 )
 def test_wrong_types_have_paths(iris: dict[str, Any], predictor: dict[str, Any], path: str, message: str) -> None:
     iris["spec"]["predictor"] = predictor
-    ((found, text),) = schema.type_errors(ISVC, iris)
+    ((found, text),) = type_errors_of(InferenceService, iris)
     assert found == path
     assert message in text
     with pytest.raises(Invalid) as error:
@@ -180,7 +180,7 @@ def test_all_wrong_types_are_reported_at_once(iris: dict[str, Any]) -> None:
 def test_null_is_as_good_as_absent(iris: dict[str, Any]) -> None:
     iris["spec"]["predictor"] |= {"minReplicas": None, "containers": None, "model": None}
     iris["metadata"]["labels"] = None
-    assert schema.type_errors(ISVC, iris) == []
+    assert type_errors_of(InferenceService, iris) == []
     assert parse(iris).spec.predictor.replicas == 1
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -232,3 +234,110 @@ def test_damaged_bytes_never_escape_as_another_error(
 )
 def test_the_name_says_what_is_unpacked(name: str, answer: bool) -> None:
     assert is_archive(name) is answer
+
+
+def raw_tar(path: Path, blocks: list[tuple[bytes, bytes]], mode: str = "wb") -> Path:
+    """A packed tar file of headers as they are given: (type, data)."""
+    with gzip.open(path, mode) as file:
+        for kind, data in blocks:
+            info = tarfile.TarInfo("././@Header")
+            info.type, info.size = kind, len(data)
+            file.write(info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512))
+        file.write(bytes(1024))
+    return path
+
+
+def pax(name: str, size: int) -> bytes:
+    record = f" {name}=".encode() + b"x" * size + b"\n"
+    length = len(record)
+    while length != len(str(length)) + len(record):
+        length = len(str(length)) + len(record)
+    return str(length).encode() + record
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        pytest.param([(b"L", bytes(4 << 20))], "headers are larger", id="long name"),
+        pytest.param([(b"K", bytes(4 << 20))], "headers are larger", id="long link"),
+        pytest.param([(b"x", pax("comment", 4 << 20))], "headers are larger", id="PAX"),
+        pytest.param([(b"g", pax("comment", 4 << 20))], "headers are larger", id="PAX for all"),
+        pytest.param([(b"L", bytes(200_000))] * 8, "headers are larger", id="many long names"),
+        pytest.param(
+            [block for at in range(80) for block in ((b"g", pax(f"k{at}", 1)), (b"0", b"x"))],
+            "headers for all",
+            id="all",
+        ),
+        pytest.param([(b"x", pax("a", 1))] * 1500, "damaged|headers are larger", id="headers of headers"),
+    ],
+)
+def test_headers_cannot_fill_the_memory(tmp_path: Path, blocks: list[tuple[bytes, bytes]], message: str) -> None:
+    path = raw_tar(tmp_path / "bomb.tar.gz", blocks)
+    with pytest.raises(LoadFailed, match=message):
+        run(path, tmp_path)
+
+
+def test_a_header_of_a_gigabyte_costs_no_memory(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
+    path = tmp_path / "bomb.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(64 << 20), 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(LoadFailed, match="headers are larger"):
+            run(path, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_passed_over_is_counted_too(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "layer.tar.gz", [(member("other/zeros"), bytes(8 << 20))])
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(LoadFailed, match="more than 100 times its size"):
+        unpack(path, folder, "layer", Limits(unpacked_ratio=100, ratio_from=1 << 20), lambda name: None)
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_and_many_members_of_honest_archives_come_out(tmp_path: Path, form: int) -> None:
+    path = tmp_path / "a.tar.gz"
+    names = [f"{'folder' * 20}/{'deep' * 30}/{number:04}-ü" for number in range(2000)]
+    with tarfile.open(path, "w:gz", format=form, pax_headers={"comment": "abc"}) as tar:
+        for name in names:
+            info = member(name)
+            info.size = 1
+            tar.addfile(info, io.BytesIO(b"x"))
+    folder = run(path, tmp_path)
+    assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()) == sorted(names)
+
+
+def test_a_zip_of_too_many_entries_is_refused_before_they_are_objects(tmp_path: Path) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(2000):
+            archive.writestr(f"{number}", b"")
+    with pytest.raises(LoadFailed, match="2000 members, and 1000 is the limit"):
+        run(path, tmp_path, Limits(unpacked_files=1000))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_of_zip_come_out_whole(tmp_path: Path, method: int) -> None:
+    data = os.urandom(3 << 20)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("model.bin", data)
+    assert (run(tmp_path / "a.zip", tmp_path) / "model.bin").read_bytes() == data
+
+
+def test_a_strong_compression_in_a_zip_is_unpacked_in_small_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2, compresslevel=9) as archive, archive.open("zeros", "w") as file:
+        for _ in range(64):
+            file.write(bytes(16 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(LoadFailed, match="times its size"):
+            run(path, tmp_path, Limits(unpacked_ratio=100))
+        assert tracemalloc.get_traced_memory()[1] < 256 << 20, "at once it would be a gigabyte"
+    finally:
+        tracemalloc.stop()

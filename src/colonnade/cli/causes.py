@@ -28,7 +28,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why a service is not Ready."""
+    """Why a service or a graph is not Ready."""
 
     name: str
     ready: bool
@@ -49,8 +49,7 @@ def diagnose(service: Object, pods: list[Object], log: list[str]) -> Diagnosis:
     name = service["metadata"]["name"]
     if is_ready(service):
         return Diagnosis(name, ready=True)
-    ready = _condition(service, "Ready")
-    causes = [*_service_causes(service, ready), *(cause for pod in pods for cause in _pod_causes(pod))]
+    causes = [*_service_causes(service), *(cause for pod in pods for cause in _pod_causes(pod))]
     hints = advice(list(_failures(service, pods)))
     if not causes:
         causes = [Cause("control plane", "the service has not been looked at yet")]
@@ -66,10 +65,10 @@ def diagnose(service: Object, pods: list[Object], log: list[str]) -> Diagnosis:
     )
 
 
-def is_ready(service: Object) -> bool:
-    """Whether the service as it is now asked for is Ready: the readiness of an older generation does not count."""
-    observed = service.get("status", {}).get("observedGeneration", 0)
-    return _holds(service) and observed >= service["metadata"].get("generation", 0)
+def is_ready(obj: Object) -> bool:
+    """Whether it is Ready as it is now asked for: the readiness of an older generation does not count."""
+    observed = obj.get("status", {}).get("observedGeneration", 0)
+    return _holds(obj) and observed >= obj["metadata"].get("generation", 0)
 
 
 def is_refused(service: Object) -> bool:
@@ -106,15 +105,22 @@ def _failed(service: Object, pods: list[Object]) -> bool:
     )
 
 
-def _service_causes(service: Object, ready: Object | None) -> list[Cause]:
+def condition_causes(obj: Object) -> list[Cause]:
+    """What its conditions say: Ready, and behind it those that do not hold and say something of their own."""
     causes = []
+    ready = _condition(obj, "Ready")
     if ready is not None:
         causes.append(_from_condition(ready))
     said = {ready.get("message") if ready else None, None, ""}
-    for entry in service.get("status", {}).get("conditions") or []:
+    for entry in obj.get("status", {}).get("conditions") or []:
         if entry.get("status") == "False" and entry.get("message") not in said:  # most repeat each other
             said.add(entry["message"])
             causes.append(_from_condition(entry))
+    return causes
+
+
+def _service_causes(service: Object) -> list[Cause]:
+    causes = condition_causes(service)
     model = service.get("status", {}).get("modelStatus") or {}
     failure = model.get("lastFailureInfo") or {}
     if failure and model.get("transitionStatus") != "UpToDate":
@@ -157,9 +163,12 @@ def _pod_causes(pod: Object) -> list[Cause]:
 
 
 def _container(pod: Object) -> Object:
+    """The status of the container that keeps a replica from being ready, of several the one that says most."""
     statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    first: Object = statuses[0]
-    return first
+    unready: list[Object] = [each for each in statuses if not each.get("ready")]
+    telling = [each for each in unready if "waiting" in each.get("state", {}) or each.get("lastState")]
+    found: Object = next(iter(telling or unready), statuses[0])
+    return found
 
 
 def _holds(obj: Object) -> bool:

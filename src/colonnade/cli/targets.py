@@ -6,7 +6,7 @@ import click
 
 from colonnade.cli.api import Api, Object
 from colonnade.cli.exits import CommandFailed
-from colonnade.resources.kinds import KINDS, Kind
+from colonnade.resources.kinds import INFERENCE_GRAPH, INFERENCE_SERVICE, KINDS, Kind
 
 namespace_option = click.option("-n", "--namespace", default="default", show_default=True, help="Namespace.")
 
@@ -53,6 +53,25 @@ def service(api: Api, namespace: str, name: str) -> Object:
     others = sorted(item["metadata"]["name"] for item in api.list(kind, namespace))
     hint = f"; there are: {', '.join(others)}" if others else "; there are none in this namespace"
     raise CommandFailed(f"no InferenceService {name!r} in namespace {namespace!r}{hint}")
+
+
+def service_or_graph(api: Api, namespace: str, word: str) -> tuple[Kind, Object]:
+    """What `NAME` means, which is a service's or else a graph's, or `isvc/NAME` or `ig/NAME`.
+
+    Raises:
+        CommandFailed: there is none.
+    """
+    before, slash, name = word.rpartition("/")
+    kind = kind_named(before) if slash else INFERENCE_SERVICE
+    if kind not in (INFERENCE_SERVICE, INFERENCE_GRAPH):
+        raise CommandFailed(f"{word!r} is neither a service nor a graph: name one as `NAME` or `ig/NAME`")
+    if kind is INFERENCE_GRAPH or not slash:
+        graph = api.find(INFERENCE_GRAPH, namespace, name)
+        if graph is not None and (slash or api.find(INFERENCE_SERVICE, namespace, name) is None):
+            return INFERENCE_GRAPH, graph
+        if slash:
+            raise CommandFailed(f"no InferenceGraph {name!r} in namespace {namespace!r}")
+    return INFERENCE_SERVICE, service(api, namespace, name)
 
 
 def pods_of(api: Api, namespace: str, name: str) -> list[Object]:

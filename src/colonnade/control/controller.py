@@ -12,18 +12,30 @@ from colonnade.control.workqueue import Key, WorkQueue
 log = logging.getLogger(__name__)
 
 RESYNC_PERIOD = 60.0
+TOLD_AFTER = 3  # failures in a row of one key, from which on they are told where its user looks
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 """Makes the world as the object of this key wants it; idempotent. Returns seconds until the next look, or None."""
+
+Tell = Callable[[Key, Exception], None]
+"""Says where the user of a key's object looks that its reconciling fails. See `troubles`."""
 
 
 class Controller:
     """Runs `reconcile` for keys, several keys at a time, each key one at a time."""
 
-    def __init__(self, name: str, reconcile: Reconcile, *, concurrency: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        reconcile: Reconcile,
+        *,
+        concurrency: int = 1,
+        tell: Tell = lambda key, error: None,
+    ) -> None:
         self.name = name
         self._reconcile = reconcile
         self._concurrency = concurrency
+        self._tell = tell
         self._queue = WorkQueue()
 
     def look(self, key: Key, delay: float = 0.0) -> None:
@@ -56,10 +68,25 @@ class Controller:
             key = await self._queue.take()
             try:
                 again = await self._reconcile(key)
-            except errors.Conflict:  # somebody wrote meanwhile; what is wanted may have changed
-                self._queue.retry(key)
-            except Exception:
-                delay = self._queue.retry(key)
-                log.exception("reconciling failed", extra={"controller": self.name, "key": str(key), "retry_in": delay})
+            except Exception as error:
+                self._failed(key, error)
             else:
                 self._queue.done(key, again)
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        delay = self._queue.retry(key)
+        often = self._queue.failures(key) >= TOLD_AFTER
+        if _stale(error) and not often:  # somebody wrote meanwhile; what is wanted may have changed
+            return
+        about = {"controller": self.name, "key": str(key), "retry_in": delay}
+        log.error("reconciling failed", exc_info=error, extra=about)
+        if often:
+            try:
+                self._tell(key, error)
+            except Exception:
+                log.exception("that reconciling fails could not be told", extra=about)
+
+
+def _stale(error: Exception) -> bool:
+    """Whether a write lost against another one, which the next look sees."""
+    return isinstance(error, errors.Conflict) and not isinstance(error, errors.AlreadyExists)

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from colonnade import defaults, errors
-from colonnade.control import kubeconfig, lock
+from colonnade.control import kubeconfig, lock, troubles
 from colonnade.control.api.app import api
 from colonnade.control.applying import apply_all
 from colonnade.control.controller import Controller
@@ -66,6 +66,7 @@ from colonnade.control.services.status import Place
 from colonnade.control.store import Change, Store
 from colonnade.control.workqueue import Key
 from colonnade.net import HttpServer, Limits
+from colonnade.platforms.base import pod_of
 from colonnade.platforms.limits import Limiter, delegated
 from colonnade.platforms.local import LocalPlatform
 from colonnade.resources.localmodels import LOCAL_MODEL_RESOURCES
@@ -230,7 +231,11 @@ class _Plane:
         self._graphs = InferenceGraphs(
             store, self._events, self._index, settings.domain, lambda key: self._graph_controller.look(key)
         )
-        self._graph_controller = Controller("inferencegraphs", self._graphs.reconcile)
+        self._graph_controller = Controller(
+            "inferencegraphs",
+            self._graphs.reconcile,
+            tell=troubles.telling(store, self._events, GROUP, inferencegraphs.RESOURCE),
+        )
         self._router = Router(
             self._index,
             platform,
@@ -255,7 +260,12 @@ class _Plane:
             lambda key: self._trained_model_controller.look(key),
             self._router.look,
         )
-        self._trained_model_controller = Controller("trainedmodels", self._trained_models.reconcile, concurrency=16)
+        self._trained_model_controller = Controller(
+            "trainedmodels",
+            self._trained_models.reconcile,
+            concurrency=16,
+            tell=troubles.telling(store, self._events, GROUP, trainedmodels.RESOURCE),
+        )
         self._budget = Budget(
             settings.offer.machine(os.environ),
             lambda key: self._pod_controller.look(key),
@@ -275,7 +285,9 @@ class _Plane:
             model_sets=layout.model_sets,
             parking=self._parking,
         )
-        self._pod_controller = Controller("pods", self._pods.reconcile, concurrency=32)
+        self._pod_controller = Controller(
+            "pods", self._pods.reconcile, concurrency=32, tell=troubles.telling(store, self._events, "", "pods")
+        )
 
     def _volumes(self, namespace: str) -> Volumes:
         """The claims of a namespace."""
@@ -335,7 +347,11 @@ class _Plane:
             self._ports,
             self._runtimes.of,
         )
-        self._services = Controller("inferenceservices", services.reconcile)
+        self._services = Controller(
+            "inferenceservices",
+            services.reconcile,
+            tell=troubles.telling(self._store, self._events, GROUP, RESOURCE),
+        )
         self._runtimes.restore()
         apply_all(self._store, settings.manifests)
         self._pods.refresh()
@@ -344,7 +360,7 @@ class _Plane:
 
         server = await self._listen(token)
         unsubscribe = self._store.subscribe(self._changed)
-        forget = self._platform.subscribe(lambda key: self._pod_controller.look(_key(key)))
+        forget = self._platform.subscribe(lambda key: self._pod_controller.look(_key(pod_of(key))))
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._router.run()),

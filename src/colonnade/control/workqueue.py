@@ -79,6 +79,10 @@ class WorkQueue:
         self._release(key, delay)
         return delay
 
+    def failures(self, key: Key) -> int:
+        """How often the work on `key` has failed since it last succeeded."""
+        return self._failures.get(key, 0)
+
     @property
     def idle(self) -> bool:
         """Nothing is queued for now and nothing is worked on."""

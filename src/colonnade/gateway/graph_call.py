@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,8 +15,10 @@ from colonnade.gateway.graph_step import StepCall, request_head
 from colonnade.gateway.revision import Revision
 from colonnade.gateway.service import Service
 from colonnade.gateway.way import Way
-from colonnade.graph.execution import Cancel, Done, Run
-from colonnade.graph.outcome import JSON, Answer, Outcome
+from colonnade.graph.conditions import Tested
+from colonnade.graph.execution import Cancel, Done, Hear, Run
+from colonnade.graph.gjson import Budget
+from colonnade.graph.outcome import JSON, Answer, Failure, Outcome
 from colonnade.graph.plan import Plan, Step
 from colonnade.net import Exchange
 from colonnade.net.deadlines import earlier
@@ -97,6 +100,18 @@ class GraphCall:
         """The step of a Splitter whose turn it is."""
         route = self._way.service.route
         return self._graphs.turn((route.namespace, route.name, node), weights)
+
+    def test(self, body: bytes, paths: Sequence[str], budget: Budget, done: Hear) -> Cancel:
+        """Have a body tested on conditions beside this process."""
+
+        def heard(found: Tested | Failure) -> None:
+            try:
+                done(found)
+            except Exception:
+                self._finish(500)
+                raise
+
+        return self._graphs.conditions.test(body, paths, budget, heard)
 
     def target(self, step: Step) -> Asked | str:
         """Whom a step asks, or why it can ask nobody."""

@@ -18,6 +18,7 @@ from colonnade import defaults
 from colonnade.gateway import own
 from colonnade.gateway.forwarding import Header
 from colonnade.gateway.graph_call import Asked, GraphCall
+from colonnade.gateway.graph_conditions import Conditions
 from colonnade.gateway.graph_exchange import StepExchange, StepForward
 from colonnade.gateway.graph_observed import ObservedStep
 from colonnade.gateway.routes import Route, not_ready
@@ -60,11 +61,13 @@ class Graphs:
     Attributes:
         proxy: that forwards the requests of their steps.
         timeouts: ends those that take longer than their graph allows.
+        conditions: tests large bodies.
     """
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.timeouts: Timeouts[GraphCall] = Timeouts(GraphCall.timed_out)
+        self.conditions = Conditions()
         self._splits: dict[tuple[str, str, str], tuple[tuple[int, ...], Split]] = {}
 
     def begin(self, exchange: Exchange, way: Way) -> None:

@@ -116,6 +116,7 @@ class Gateway:
         await self._payloads.end(defaults.LOG_FLUSH)
         self.fleet.close()
         self._scrape.close()
+        self._proxy.graphs.conditions.close()
         await self._admin.drain(1.0)
 
     def _server(self, app: App, context: ssl.SSLContext | None = None) -> HttpServer:

@@ -7,42 +7,12 @@ numbers, so that none is rounded.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
-import orjson
-
-from colonnade.graph import gjson
-from colonnade.graph.gjson_values import MISSING
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.encode
-_UNREAD = object()
-
-
-class Document:
-    """A body on which conditions are tested: decoded at most once, and only if one is."""
-
-    __slots__ = ("_body", "_value")
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._value: Any = _UNREAD
-
-    @property
-    def valid(self) -> bool:
-        """Whether it is JSON."""
-        if self._value is _UNREAD:
-            try:
-                self._value = orjson.loads(self._body)
-            except orjson.JSONDecodeError:
-                self._value = MISSING
-        return self._value is not MISSING
-
-    def has(self, path: str) -> bool:
-        """Whether it is JSON in which a GJSON path finds something."""
-        return self.valid and gjson.exists(self._value, path)
 
 
 def is_object(body: bytes) -> bool:

@@ -8,11 +8,15 @@ cancels every step of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from colonnade.graph.documents import Document, instances_of, is_object, merged
+from colonnade import defaults
+from colonnade.graph import conditions
+from colonnade.graph.conditions import Tested
+from colonnade.graph.documents import instances_of, is_object, merged
+from colonnade.graph.gjson import Budget
 from colonnade.graph.outcome import Answer, Failure, Outcome
 from colonnade.graph.plan import ROOT, Node, Plan, Step, label
 
@@ -21,6 +25,7 @@ INVALID_RESPONSE = "invalid response"
 
 Done = Callable[[Outcome], None]
 Cancel = Callable[[], None]
+Hear = Callable[[Tested | Failure], None]
 
 
 class Caller(Protocol):
@@ -43,6 +48,19 @@ class Caller(Protocol):
     def share(self, node: str, weights: tuple[int, ...]) -> int:
         """Which step of a Splitter is next, as an index of the weights."""
 
+    def test(self, body: bytes, paths: Sequence[str], budget: Budget, done: Hear) -> Cancel:
+        """Find out which condition holds first for a body, where nobody else waits for it (`conditions.first`).
+
+        Args:
+            body: of any length.
+            paths: the conditions.
+            budget: what all such tests of the request may cost.
+            done: called once, later.
+
+        Returns:
+            What gives up on it; `done` is not called any more.
+        """
+
 
 class Run:
     """A request on its way. `start` begins it, `done` hears of its outcome once, `cancel` ends it unheard."""
@@ -53,6 +71,8 @@ class Run:
         self._done = done
         self._cancel: Cancel | None = None
         self._over = False
+        self._quick = Budget(defaults.GRAPH_QUICK_VALUES)
+        self._budget = Budget(defaults.GRAPH_CONDITION_VALUES)
 
     def start(self, body: bytes) -> None:
         """Begin at the root."""
@@ -81,11 +101,7 @@ class Run:
             case "Ensemble":
                 return _Ensemble(self, name, node, body, done).begin()
             case "Switch":
-                document = Document(body)
-                chosen = next((at for at, step in enumerate(node.steps) if document.has(step.condition)), None)
-                if chosen is None:
-                    done(Failure(NO_MATCH, 404))
-                    return _nothing
+                return _Switch(self, name, node, body, last, done).begin()
             case "Splitter":
                 chosen = self._caller.share(name, tuple(step.weight for step in node.steps))
         return self.step(name, chosen, node.steps[chosen], body, last, done)
@@ -102,9 +118,54 @@ class Run:
 
         return self._node(step.node, body, last, inner)
 
+    def tested(self, body: bytes, paths: Sequence[str]) -> Tested | None:
+        """Which of these conditions holds first; None if that is to be found out by `test`."""
+        return conditions.quickly(body, paths, self._quick)
+
+    def test(self, body: bytes, paths: Sequence[str], done: Hear) -> Cancel:
+        """Find out which of these conditions holds first; `done` hears of it later."""
+        return self._caller.test(body, paths, self._budget, done)
+
 
 def _nothing() -> None:
     """Cancels what is over."""
+
+
+class _Switch:
+    """The first step of a Switch whose condition holds."""
+
+    def __init__(self, run: Run, name: str, node: Node, body: bytes, last: bool, done: Done) -> None:
+        self._run = run
+        self._name = name
+        self._steps = node.steps
+        self._body = body
+        self._last = last
+        self._done = done
+        self._cancel: Cancel = _nothing
+
+    def begin(self) -> Cancel:
+        """Choose the step and ask it."""
+        paths = tuple(step.condition for step in self._steps)
+        tested = self._run.tested(self._body, paths)
+        if tested is None:
+            self._cancel = self._run.test(self._body, paths, self._go_on)
+        else:
+            self._go_on(tested)
+        return self.cancel
+
+    def cancel(self) -> None:
+        """Give up on the test, or on the step."""
+        self._cancel()
+
+    def _go_on(self, tested: Tested | Failure) -> None:
+        self._cancel = _nothing
+        if isinstance(tested, Failure):
+            self._done(tested)
+        elif tested.which is None:
+            self._done(Failure(NO_MATCH, 404))
+        else:
+            chosen = tested.which
+            self._cancel = self._run.step(self._name, chosen, self._steps[chosen], self._body, self._last, self._done)
 
 
 class _Sequence:
@@ -134,19 +195,21 @@ class _Sequence:
         if cancel is not None:
             cancel()
 
-    def _go_on(self, index: int, before: Answer | None) -> None:
-        """Ask the step of this index and those after it: in a loop while answers come at once."""
+    def _go_on(self, index: int, before: Answer | None, tested: Tested | Failure | None = None) -> None:
+        """Ask the step of this index and those after it: in a loop while answers come at once. `tested`: what came of
+        the condition of the first of them, if that is known already."""
         while not self._over:
             step = self._steps[index]
             if step.condition:
-                document = Document(b"" if before is None else before.body)
-                if not document.valid:
-                    self._end(Failure(INVALID_RESPONSE))
+                body, paths = b"" if before is None else before.body, (step.condition,)
+                if tested is None:
+                    tested = self._run.tested(body, paths)
+                if tested is None:
+                    self._cancel = self._run.test(body, paths, partial(self._hear_test, index, before))
                     return
-                if not document.has(step.condition):
-                    assert before is not None
-                    self._end(before._replace(status=200))
+                if not self._may(tested, before):
                     return
+                tested = None
             body = before.body if before is not None and step.takes_response else self._input
             self._heard, self._asking = None, True
             final = self._last and index == len(self._steps) - 1
@@ -171,6 +234,22 @@ class _Sequence:
         before = self._judged(index, outcome)
         if before is not None:
             self._go_on(index + 1, before)
+
+    def _hear_test(self, index: int, before: Answer | None, tested: Tested | Failure) -> None:
+        self._cancel = None
+        self._go_on(index, before, tested)
+
+    def _may(self, tested: Tested | Failure, before: Answer | None) -> bool:
+        """Whether the step may be asked whose condition was tested; if not, the node has ended."""
+        if isinstance(tested, Failure):
+            self._end(tested)
+        elif before is None or not tested.valid:
+            self._end(Failure(INVALID_RESPONSE))
+        elif tested.which is None:
+            self._end(before._replace(status=200))
+        else:
+            return True
+        return False
 
     def _judged(self, index: int, outcome: Outcome) -> Answer | None:
         """The answer with which the next step begins; None if the node ends with this outcome."""

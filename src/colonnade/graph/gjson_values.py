@@ -155,8 +155,11 @@ def matches(text: str, pattern: str) -> bool:
 
 def match_cost(text: str, pattern: str) -> int:
     """The most steps that `matches` takes: after each character of the text, what stands between two stars again."""
+    signs = _signs(pattern)
+    if "*" not in signs:
+        return min(len(text), len(signs))
     longest = run = 0
-    for sign in _signs(pattern):
+    for sign in signs:
         run = 0 if sign == "*" else run + 1
         longest = max(longest, run)
     return len(text) * (longest + 1)

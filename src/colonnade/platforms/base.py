@@ -84,6 +84,8 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
         seed: what can fork it, or None if it is always started as a program.
         held: what it was admitted with; noted here, so that it is known after a restart of the control plane.
         limits: what it may use at most.
+        container: the name of a process that stands behind the pod's first one and takes no requests of others; ""
+            for the first.
     """
 
     name: str
@@ -100,11 +102,22 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
     seed: Seed | None = None
     held: Held = Held()
     limits: Limits = Limits()
+    container: str = ""
 
     @property
     def key(self) -> str:
-        """`namespace/name`."""
-        return f"{self.namespace}/{self.name}"
+        """`namespace/name`, and of a process behind the pod's first one `namespace/name:container`."""
+        return replica_key(f"{self.namespace}/{self.name}", self.container)
+
+
+def replica_key(pod: str, container: str = "") -> str:
+    """What a platform calls a process of a pod (`namespace/name`)."""
+    return f"{pod}:{container}" if container else pod
+
+
+def pod_of(key: str) -> str:
+    """The pod, as `namespace/name`, of a process that a platform calls so."""
+    return key.partition(":")[0]
 
 
 class Termination(msgspec.Struct, frozen=True, rename="camel"):
@@ -158,7 +171,7 @@ class LogPaths:
 
 
 class Platform(Protocol):
-    """Where replicas run. Keys are `namespace/name`."""
+    """Where replicas run. Keys are those of `ReplicaSpec.key`."""
 
     async def adopt(self) -> None:
         """Take over what an earlier control plane left running, and end what nobody knows. Call once, first."""

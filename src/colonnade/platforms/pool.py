@@ -173,10 +173,6 @@ class Pool:
         found = self._planted.get(seed.key)
         return found is not None and found.ready
 
-    def unfit(self, seed: Seed) -> bool:
-        """Whether it has shown that it cannot fork, and is not tried again."""
-        return seed.key in self._unfit
-
     async def fork(
         self, seed: Seed, argv: tuple[str, ...], env: Mapping[str, str], cwd: Path, output: Path
     ) -> ForkedChild | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from colonnade.resources.kinds import Kind
 from colonnade.resources.shape import Entries, Free, Listing, Property, Record, Scalar, Shape, shape_of
-from colonnade.resources.strict import Cause, type_errors_of, unknown_fields_of
+from colonnade.resources.strict import unknown_fields_of
 
 _REF = "#/components/schemas/"
 _KUBERNETES = {
@@ -127,8 +127,3 @@ def _scalar(shape: Scalar) -> dict[str, Any]:
 def unknown_fields(kind: Kind, obj: Mapping[str, Any]) -> list[str]:
     """Paths of the fields that the kind does not have: `spec.predictor.modle`."""
     return unknown_fields_of(kind.struct, obj)
-
-
-def type_errors(kind: Kind, obj: Mapping[str, Any]) -> list[Cause]:
-    """`(path, message)` of each value of a wrong type, and of each required field that is missing."""
-    return type_errors_of(kind.struct, obj)

@@ -7,19 +7,21 @@ written, sizes are counted while writing and not believed, links must stay insid
 
 from __future__ import annotations
 
-import lzma
 import os
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, cast
 
 from colonnade.errors import LoadFailed
+from colonnade.storage import zip_stream
 from colonnade.storage.limits import Limits
+from colonnade.storage.tar_stream import DAMAGED, TarStream
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
@@ -27,7 +29,9 @@ Rename = Callable[[str], str | None]
 """Maps a member's name to the one that it gets, or to None to pass it over."""
 
 _BLOCK = 1 << 20
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
+_MEMBER_BYTES = 4096  # of headers and padding, which an honest tar file has per member beside its content
+_GLOBAL_HEADERS = 64  # of a tar file, which all later members share; git writes one
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, RecursionError, *DAMAGED)
 
 
 def is_archive(name: str) -> bool:
@@ -55,12 +59,19 @@ class _Budget:
 
     def write(self, size: int) -> None:
         self.unpacked += size
-        if self.unpacked > self.limits.unpacked_bytes:
+        self._hold(self.unpacked, self.limits.unpacked_bytes)
+
+    def reach(self, position: int) -> None:
+        """A tar file is read up to there: what is passed over has been unpacked, too."""
+        self._hold(position, self.limits.unpacked_bytes + self.limits.unpacked_files * _MEMBER_BYTES)
+
+    def _hold(self, unpacked: int, most: int) -> None:
+        if unpacked > most:
             raise LoadFailed(
-                f"{self.source} unpacks to more than {self.limits.unpacked_bytes} bytes, the limit for one archive; "
+                f"{self.source} unpacks to more than {most} bytes, the limit for one archive; "
                 "unpack it yourself and give the folder"
             )
-        if self.unpacked > self.limits.ratio_from and self.unpacked > self.packed * self.limits.unpacked_ratio:
+        if unpacked > self.limits.ratio_from and unpacked > self.packed * self.limits.unpacked_ratio:
             raise LoadFailed(
                 f"{self.source} unpacks to more than {self.limits.unpacked_ratio} times its size, as an archive made "
                 "to fill disks does; if it is honest, unpack it yourself and give the folder"
@@ -86,11 +97,11 @@ def _place(source: str, folder: Path, name: str) -> Path | None:
     return folder.joinpath(*parts.parts)
 
 
-def _write(place: Path, content: IO[bytes], mode: int, budget: _Budget) -> None:
+def _write(place: Path, content: IO[bytes], mode: int, budget: _Budget, piece: int = _BLOCK) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)  # a later member of the same name replaces a file or a link, never what it points to
     with place.open("xb") as target:
-        while block := content.read(_BLOCK):
+        while block := content.read(piece):
             budget.write(len(block))
             target.write(block)
     place.chmod(0o755 if mode & 0o100 else 0o644)
@@ -106,9 +117,22 @@ def _link(source: str, folder: Path, place: Path, name: str, target: str) -> Non
     place.symlink_to(target)
 
 
+def _members(tar: tarfile.TarFile, stream: TarStream, source: str) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar file, of which no list is kept."""
+    while (member := tar.next()) is not None:
+        stream.member()
+        cast(Any, tar).members.clear()
+        if len(tar.pax_headers) > _GLOBAL_HEADERS:
+            raise LoadFailed(f"{source} holds more than {_GLOBAL_HEADERS} headers for all of its members; refused")
+        yield member
+
+
 def _unpack_tar(path: Path, folder: Path, source: str, budget: _Budget, rename: Rename | None) -> None:
-    with tarfile.open(path, "r:*") as tar:
-        for member in tar:
+    with (
+        closing(TarStream(path, source, budget.reach)) as stream,
+        tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:") as tar,
+    ):
+        for member in _members(tar, stream, source):
             if rename is not None:
                 name, original_name = rename(member.name), rename(member.linkname) if member.islnk() else ""
                 if name is None:
@@ -123,7 +147,8 @@ def _unpack_tar(path: Path, folder: Path, source: str, budget: _Budget, rename: 
             elif member.isreg():
                 content = tar.extractfile(member)
                 if content is not None:
-                    _write(place, content, member.mode, budget)
+                    with stream.content():
+                        _write(place, content, member.mode, budget)
             elif member.issym():
                 _link(source, folder, place, member.name, member.linkname)
             elif member.islnk():
@@ -137,7 +162,7 @@ def _unpack_tar(path: Path, folder: Path, source: str, budget: _Budget, rename: 
 
 
 def _unpack_zip(path: Path, folder: Path, source: str, budget: _Budget) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file, zip_stream.opened(file, budget.limits.unpacked_files) as archive:
         for member in archive.infolist():
             budget.member()
             place = _place(source, folder, member.filename)
@@ -155,7 +180,7 @@ def _unpack_zip(path: Path, folder: Path, source: str, budget: _Budget) -> None:
                 raise LoadFailed(f"{source} holds {member.filename!r}, which is a device or a pipe; refused")
             else:
                 with archive.open(member) as content:
-                    _write(place, content, mode, budget)
+                    _write(place, content, mode, budget, zip_stream.piece_of(member))
 
 
 def _links(folder: Path) -> Iterator[Path]:
@@ -197,8 +222,12 @@ def unpack(path: Path, folder: Path, source: str, limits: Limits, rename: Rename
             _unpack_zip(path, folder, source, budget)
         else:
             _unpack_tar(path, folder, source, budget, rename)
-    except _DAMAGED as error:
+    except zip_stream.TooLarge as error:
+        raise LoadFailed(f"{source} is not unpacked: {error}; unpack it yourself and give the folder") from error
+    except _BROKEN as error:
         raise LoadFailed(f"{source} is damaged or no tar or zip file: {error}; make the archive again") from error
     except OSError as error:
+        if error.errno is None:  # the readers of gzip and bzip2 say so what they cannot read
+            raise LoadFailed(f"{source} is damaged: {error}; make the archive again") from error
         raise LoadFailed(f"{source} cannot be unpacked: {error.strerror or error}") from error
     require_links_inside(folder, source)

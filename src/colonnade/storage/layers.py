@@ -7,20 +7,12 @@ begins anew by `.wh..wh..opq`. So each layer is unpacked on its own and then lai
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from colonnade.errors import LoadFailed
 from colonnade.storage import archive
 from colonnade.storage.limits import Limits
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-_BLOCK = 1 << 20
 _GONE = ".wh."
 _ANEW = ".wh..wh..opq"
 
@@ -29,24 +21,6 @@ def is_layer(media_type: str) -> bool:
     """Whether a blob of this type is a tar file, packed or not, of OCI's or Docker's kinds."""
     kind = media_type.partition("+")[0].removesuffix(".gzip").removesuffix(".zstd")
     return kind.endswith((".tar", "/tar"))
-
-
-def unpacked_zstd(packed: Path, tar: Path, source: str, limits: Limits) -> None:
-    """Take off the compression that tar files are not read with.
-
-    Raises:
-        LoadFailed: it is damaged, or more than the limit for an archive.
-    """
-    done = 0
-    try:
-        with zstd.open(packed, "rb") as content, tar.open("xb") as target:
-            while block := content.read(_BLOCK):
-                done += len(block)
-                if done > limits.unpacked_bytes:
-                    raise LoadFailed(f"{source} unpacks to more than {limits.unpacked_bytes} bytes, the limit")
-                target.write(block)
-    except (zstd.ZstdError, EOFError) as error:
-        raise LoadFailed(f"a layer of {source} is damaged: {error}; push the image again") from error
 
 
 class Stack:
@@ -61,20 +35,15 @@ class Stack:
         self._root = root
         self.names: set[str] = set()
 
-    def lay(self, layer: Path, media_type: str) -> None:
+    def lay(self, layer: Path) -> None:
         """Unpack a layer and lay it over the others.
 
         Raises:
             LoadFailed: see `archive.unpack`.
         """
-        folder, tar = self._scratch / "layer", layer
+        folder = self._scratch / "layer"
         folder.mkdir()
-        if media_type.endswith("zstd"):
-            tar = self._scratch / "layer.tar"
-            unpacked_zstd(layer, tar, self._source, self._limits)
-        archive.unpack(tar, folder, self._source, self._limits, self._renamed)
-        if tar != layer:
-            tar.unlink()
+        archive.unpack(layer, folder, self._source, self._limits, self._renamed)
         _merge(folder, self._content)
         shutil.rmtree(folder)
 

@@ -115,7 +115,7 @@ def _image(order: Order, layers: Sequence[Layer], registry: Registry, version: s
         gather(order, [_part(registry, layer, _name(layer)) for layer in _distinct(tars)], blobs)
         stack = Stack(content, scratch, order.uri, order.limits, _MODELS)
         for layer in tars:
-            stack.lay(blobs / _name(layer), layer.media_type)
+            stack.lay(blobs / _name(layer))
         if not any(content.iterdir()):
             raise LoadFailed(
                 f"OCI image at {order.uri} has no /models/ directory; a model image has its files there. Found "
@@ -134,7 +134,7 @@ def _folders(order: Order, layers: Sequence[Layer], registry: Registry, version:
         gather(order, [_part(registry, layer, layer.title) for layer in layers if not layer.unpacks], content)
         stack = Stack(content, scratch, order.uri, order.limits)
         for layer in packed:
-            stack.lay(blobs / _name(layer), layer.media_type)
+            stack.lay(blobs / _name(layer))
         return _keep(order, content, version)
 
 

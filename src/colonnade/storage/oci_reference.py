@@ -38,11 +38,6 @@ class Reference:
     version: str
 
     @property
-    def is_pinned(self) -> bool:
-        """Whether the version can never mean anything else."""
-        return ":" in self.version
-
-    @property
     def is_local(self) -> bool:
         """Whether the registry is on this machine, where plain HTTP is the custom."""
         return _LOOPBACK.fullmatch(self.host) is not None

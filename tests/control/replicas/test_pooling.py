@@ -58,7 +58,7 @@ def test_who_is_forked(given: Pooling, argv: tuple[str, ...], sleeps: bool, adap
 def test_replicas_share_a_seed_if_no_library_could_tell_them_apart() -> None:
     argv = (*SERVER, "--runtime", "onnx")
     one = {variables.SOCKET: "/a", "K_REVISION": "a-1", "INFERENCE_SERVICE_NAME": "a", variables.COMPILED: "/c"}
-    two = {variables.SOCKET: "/b", "K_REVISION": "b-1", "INFERENCE_SERVICE_NAME": "b", variables.DIRECT: "81"}
+    two = {"K_REVISION": "b-1", "INFERENCE_SERVICE_NAME": "b", **dict.fromkeys(variables.ALL, "/b")}
     given = pooling("onnx")
     (planted,) = given.seeds()
     assert given.seed_of(argv, one, sleeps=False) == given.seed_of(argv, two, sleeps=False) == planted

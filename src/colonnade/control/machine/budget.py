@@ -18,7 +18,7 @@ from colonnade.control.machine import claims
 from colonnade.control.replicas.podstatus import Unschedulable
 from colonnade.control.workqueue import Key
 from colonnade.platforms import machine as discovered
-from colonnade.platforms.base import ReplicaState
+from colonnade.platforms.base import ReplicaState, pod_of
 from colonnade.platforms.budget import Held, Lack, Machine, Plan, Waiting, in_line, schedule
 
 ARRIVAL = 1e-6  # of a second: pods of one second are in the order in which they were seen
@@ -70,7 +70,7 @@ class Budget:
 
     def adopt(self, found: Iterable[ReplicaState]) -> None:
         """Take over what replicas hold that run already. They stay, also where they are too many for the machine."""
-        self._held |= {state.spec.key: state.spec.held for state in found if state.running}
+        self._held |= {pod_of(state.spec.key): state.spec.held for state in found if state.running}
         self._changed()
 
     @property

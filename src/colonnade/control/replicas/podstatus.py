@@ -61,22 +61,23 @@ def pod_status(
     now: float,
     compiled: Compiled | None = None,
     unscheduled: Unschedulable | None = None,
+    number: int = 0,
 ) -> dict[str, Any]:
-    """The new status of `pod`.
+    """The new status of `pod` by what is seen of one of its processes; what was seen of others stays as it is.
 
     Args:
-        state: of the last run of its process, None before the first.
+        state: of the last run of the process, None before the first.
         restarts: how often the process was started again.
         waiting: why no process runs, if none does.
         tail: the last lines of the ended process's log.
         compiled: what the running replica wrote about the compiled form of its model.
         unscheduled: why it was not admitted to the machine, if it was not.
+        number: of the container whose process it is.
     """
     before = pod.get("status") or {}
-    container = pod["spec"]["containers"][0]
-    old: dict[str, Any] = next(iter(before.get("containerStatuses") or []), {})
+    container = pod["spec"]["containers"][number]
+    old = container_status(pod, number)
     running = state is not None and state.running
-    ready = running and state is not None and state.ready
     current: dict[str, Any]
     if state is not None and running:
         current = {"running": {"startedAt": moment(state.started)}}
@@ -89,7 +90,7 @@ def pod_status(
         "name": container["name"],
         "image": container.get("image", ""),
         "imageID": "",
-        "ready": ready,
+        "ready": bool(running and state is not None and state.ready),
         "started": bool(running),
         "restartCount": restarts,
         "state": current,
@@ -97,14 +98,18 @@ def pod_status(
     }
     if state is not None and running and state.pid is not None:
         status["containerID"] = f"process://{state.pid}"
+    statuses = [status if place == number else _seen(pod, place) for place in range(len(pod["spec"]["containers"]))]
+    waits = [str(each["name"]) for each in statuses if not each["ready"]]
+    ready = not waits
     reason, message = "", ""
-    if not ready:
+    if waits:
         reason = "ContainersNotReady"
-        why = f": {state.reason}" if state is not None and running and state.reason else ""
-        message = f"containers with unready status: [{container['name']}]{why}"
+        known = state is not None and running and state.reason and container["name"] in waits
+        why = f": {state.reason}" if state is not None and known else ""
+        message = f"containers with unready status: [{' '.join(waits)}]{why}"
     if unscheduled is not None:
-        waits = [(SCHEDULED, False, UNSCHEDULABLE, unscheduled.message)]
-        pending = {"phase": "Pending", "conditions": conditions(before.get("conditions") or [], waits, moment(now))}
+        lacks = [(SCHEDULED, False, UNSCHEDULABLE, unscheduled.message)]
+        pending = {"phase": "Pending", "conditions": conditions(before.get("conditions") or [], lacks, moment(now))}
         return pending | ({"reason": UNSCHEDULABLE} if unscheduled.never else {})
     facts = [(SCHEDULED, True, "", ""), ("Initialized", True, "", "")]
     facts += [("ContainersReady", ready, reason, message), ("Ready", ready, reason, message)]
@@ -118,8 +123,16 @@ def pod_status(
         "podIP": "127.0.0.1",
         "startTime": before.get("startTime") or moment(now),
         "qosClass": "BestEffort",
-        "containerStatuses": [status],
+        "containerStatuses": statuses,
     }
+
+
+def _seen(pod: dict[str, Any], number: int) -> dict[str, Any]:
+    """What is known of another process of the pod."""
+    container = pod["spec"]["containers"][number]
+    unseen = {"name": container["name"], "image": container.get("image", ""), "imageID": "", "ready": False}
+    unseen |= {"started": False, "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}
+    return {**unseen, "lastState": {}, **container_status(pod, number)}
 
 
 def conditions(old: list[dict[str, Any]], facts: list[tuple[str, bool, str, str]], now: str) -> list[dict[str, Any]]:
@@ -194,15 +207,23 @@ def compiled_summary(pod: dict[str, Any]) -> str:
     return next((str(each.get("message", "")) for each in found if each["type"] == COMPILED), "")
 
 
-def restart_count(pod: dict[str, Any]) -> int:
-    """How often the process of a Pod was started again."""
-    return int(container_status(pod).get("restartCount", 0))
+def restart_count(pod: dict[str, Any], number: int = 0) -> int:
+    """How often a process of a Pod was started again."""
+    return int(container_status(pod, number).get("restartCount", 0))
 
 
-def container_status(pod: dict[str, Any]) -> dict[str, Any]:
-    """The status of a Pod's one container, or an empty dict."""
-    found = (pod.get("status") or {}).get("containerStatuses") or [{}]
-    return dict(found[0])
+def container_status(pod: dict[str, Any], number: int = 0) -> dict[str, Any]:
+    """The status of one of a Pod's containers, or an empty dict."""
+    found = (pod.get("status") or {}).get("containerStatuses") or []
+    return dict(found[number]) if number < len(found) else {}
+
+
+def troubled(pod: dict[str, Any]) -> dict[str, Any]:
+    """The status of the container that keeps a Pod from being ready: one that waits or has ended before others."""
+    found = [each for each in (pod.get("status") or {}).get("containerStatuses") or [] if not each.get("ready")]
+    waiting = [each for each in found if (each.get("state") or {}).get("waiting", {}).get("message")]
+    ended = [each for each in found if each.get("lastState")]
+    return dict(next(iter(waiting or ended or found), container_status(pod)))
 
 
 def _signal_name(number: int) -> str:

@@ -21,11 +21,7 @@ AUTO, OFF = "auto", "off"
 _MODULE = ("-m", "colonnade.server")
 _SEED_MODULE = "colonnade.server.seed"
 
-_OWN = frozenset(
-    {variables.PYTHON, variables.SOCKET, variables.GRPC_SOCKET, variables.MODELS, variables.DIRECT, variables.COMPILED}
-    | {variables.COMPILE_REPORT, variables.TERMINATION}
-    | {"INFERENCE_SERVICE_NAME", "K_SERVICE", "K_CONFIGURATION", "K_REVISION", "MODEL_DIR"}
-)
+_OWN = variables.ALL | {"INFERENCE_SERVICE_NAME", "K_SERVICE", "K_CONFIGURATION", "K_REVISION", "MODEL_DIR"}
 """Variables of a replica that say where it is and what it serves. No library looks at them; all others may matter while
 modules are imported, so replicas share a seed only if they share those."""
 

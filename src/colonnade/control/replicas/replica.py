@@ -38,7 +38,8 @@ class Place(NamedTuple):
 
     The ports are free loopback ports, used if the pod's transport is not `socket`. `models` is the
     folder of `model_links`. `direct` is the service's own port, if it has one, and `predictor` the gateway's for what
-    calls the predictor. `compiled` is the folder of
+    calls the predictor, or that of the predictor in the same pod, where `predictor_grpc` is its port for gRPC.
+    `compiled` is the folder of
     compiled models, which all replicas share, and `compile_report` the file with what became of this one's. `model_set`
     is the folder of the models of a multi-model service.
     """
@@ -55,6 +56,7 @@ class Place(NamedTuple):
     metrics_port: int = 0
     predictor: int | None = None
     model_set: str = ""
+    predictor_grpc: int | None = None
 
 
 def sockets(run: Path, namespace: str, name: str, uid: str) -> tuple[str, str]:
@@ -70,19 +72,20 @@ def model_links(pod: dict[str, Any], folder: Path) -> dict[Path, Path]:
     return {folder / str(number) / file.name: file for number, file in enumerate(files)}
 
 
-def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
-    """The process of a pod.
+def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup, number: int = 0) -> ReplicaSpec:
+    """A process of a pod: that of its container of this number.
 
     Raises:
         Misconfigured: a variable refers to a Secret, ConfigMap, field or address that does not exist.
     """
-    metadata, container = pod["metadata"], pod["spec"]["containers"][0]
-    transport = (metadata.get("annotations") or {}).get(template.TRANSPORT_ANNOTATION, "port")
+    metadata, container = pod["metadata"], pod["spec"]["containers"][number]
+    transport = transport_of(pod, number)
     own = (metadata.get("annotations") or {}).get(template.ENVIRONMENT_ANNOTATION, "")
-    if place.predictor is None and variables.reference(variables.PREDICTOR) in (container.get("args") or ()):
+    words = [*container["command"], *(container.get("args") or ())]
+    if place.predictor is None and any(variables.PREDICTOR in word for word in words):
         raise Misconfigured("the predictor's address is not known yet")
     env = environment(pod, container, _given(place, transport) | _python(own), lookup)
-    argv = tuple(expand(word, env) for word in (*container["command"], *(container.get("args") or ())))
+    argv = tuple(expand(word, env) for word in words)
     http = f"unix:{place.socket}" if transport == "socket" else f"127.0.0.1:{place.port}"
     beside = f"127.0.0.1:{place.grpc_port}"
     grpc = {"socket": f"unix:{place.grpc_socket}", "h2c": http, "ports": beside}.get(transport)
@@ -99,7 +102,19 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup) -> ReplicaSpec:
         grpc=grpc,
         grace=float(pod["spec"].get("terminationGracePeriodSeconds", defaults.GRACE_PERIOD)),
         termination=place.termination,
+        container=behind(pod, number),
     )
+
+
+def behind(pod: Mapping[str, Any], number: int) -> str:
+    """What a platform calls the process of this number beside the pod's name: only the first is the pod's own."""
+    return str(pod["spec"]["containers"][number]["name"]) if number else ""
+
+
+def transport_of(pod: Mapping[str, Any], number: int = 0) -> str:
+    """How the process of this number is reached: see `template.Plan.transport`."""
+    name = template.BEHIND_ANNOTATION if number else template.TRANSPORT_ANNOTATION
+    return str((pod["metadata"].get("annotations") or {}).get(name, "port"))
 
 
 def _given(place: Place, transport: str) -> dict[str, str]:
@@ -108,7 +123,8 @@ def _given(place: Place, transport: str) -> dict[str, str]:
     given |= {variables.MODEL_SET: place.model_set} if place.model_set else {}
     given |= {variables.COMPILED: place.compiled, variables.COMPILE_REPORT: place.compile_report}
     given |= {} if place.direct is None else {variables.DIRECT: str(place.direct)}
-    given |= {} if place.predictor is None else {variables.PREDICTOR: f"{defaults.HOST}:{place.predictor}"}
+    for name, port in ((variables.PREDICTOR, place.predictor), (variables.PREDICTOR_GRPC, place.predictor_grpc)):
+        given |= {} if port is None else {name: f"{defaults.HOST}:{port}"}
     if transport == "socket":
         return given | {variables.SOCKET: place.socket, variables.GRPC_SOCKET: place.grpc_socket}
     grpc = place.grpc_port if transport == "ports" else place.port

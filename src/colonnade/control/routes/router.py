@@ -151,7 +151,7 @@ class Router:
         addresses = {
             Key(state.spec.namespace, state.spec.name): (state.spec.http, state.spec.grpc)
             for state in self._platform.list()
-            if state.running
+            if state.running and not state.spec.container
         }
         self._version += 1
         made = {key: self._made(key, addresses) for key in sorted(self._index.keys())}

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from colonnade.control.replicas.podstatus import (
     CRASH_LOOP,
     UNSCHEDULABLE,
-    container_status,
     is_ready,
     never_fits,
     unscheduled,
@@ -175,7 +174,7 @@ def crash(pods: Sequence[dict[str, Any]], revision: str) -> Failure | None:
             continue
         if never_fits(pod):
             return Failure("RuntimeUnhealthy", unscheduled(pod), pod["metadata"]["name"], revision)
-        container = container_status(pod)
+        container = troubled(pod)
         waiting = (container.get("state") or {}).get("waiting") or {}
         ended = (container.get("lastState") or {}).get("terminated") or {}
         if ended and (waiting.get("reason") == CRASH_LOOP or container.get("restartCount")):

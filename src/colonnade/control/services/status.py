@@ -13,7 +13,7 @@ from typing import Any
 from colonnade.control.models import safety
 from colonnade.control.models.sources import ORIGIN
 from colonnade.control.replicas import ports
-from colonnade.control.replicas.podstatus import CRASH_LOOP, compiled_summary, container_status
+from colonnade.control.replicas.podstatus import CRASH_LOOP, compiled_summary, troubled
 from colonnade.control.rollouts import progress, shadowing
 from colonnade.control.rollouts.rollout import PREVIOUS, Share
 from colonnade.control.routes.routing import TAG_ROUTING, component_hosts, hosts
@@ -223,7 +223,7 @@ def _failure_info(failure: Failure, now: str, old: dict[str, Any]) -> dict[str, 
 
 
 def _failed(pod: dict[str, Any]) -> bool:
-    waiting = (container_status(pod).get("state") or {}).get("waiting") or {}
+    waiting = (troubled(pod).get("state") or {}).get("waiting") or {}
     return waiting.get("reason") in (CRASH_LOOP, "RunContainerError", "CreateContainerConfigError")
 
 

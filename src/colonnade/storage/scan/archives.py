@@ -17,6 +17,7 @@ import msgspec
 
 from colonnade import defaults
 from colonnade.security.pickle_names import Kind, kind_of, torch_kind_of, torch_script_kind_of
+from colonnade.storage import zip_stream
 from colonnade.storage.scan import keras, pickles, tensors
 from colonnade.storage.scan.report import Damaged, Risk
 from colonnade.storage.scan.streams import Bomb, Stream
@@ -42,13 +43,12 @@ def opened(file: IO[bytes], size: int) -> zipfile.ZipFile:
         Bomb: it has too many members.
     """
     try:
-        archive = zipfile.ZipFile(file)
+        archive = zip_stream.opened(file, defaults.MAX_UNPACKED_FILES)
+    except zip_stream.TooLarge as error:
+        raise Bomb(str(error)) from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
         raise Damaged(f"it is no complete zip file: {error}") from None
-    members = archive.infolist()
-    if len(members) > defaults.MAX_UNPACKED_FILES:
-        raise Bomb(f"it has {len(members)} members, and {defaults.MAX_UNPACKED_FILES} is the limit")
-    for member in members:
+    for member in archive.infolist():
         if member.header_offset < 0 or member.header_offset + member.compress_size > size:
             raise Damaged(f"its member {member.filename!r} ends behind the file")
         unpacked, most = member.file_size, max(member.compress_size, 1) * defaults.MAX_UNPACKED_RATIO
@@ -65,7 +65,7 @@ def content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> byt
         Bomb: it is larger than `most`.
     """
     try:
-        with archive.open(member) as file:
+        with _opened(archive, member) as file:
             data = file.read(most + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise Damaged(f"its member {member.filename!r} cannot be read: {error}") from None
@@ -91,9 +91,16 @@ def npz(subject: Subject) -> Iterator[Remark]:
                     yield Remark(remark.risk, f"{member.filename}: {remark.message}")
 
 
+def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    """A member, to be read; no framework packs its files in a way that cannot be read piece by piece."""
+    if not zip_stream.streams(member):
+        raise Damaged(f"its member {member.filename!r} is packed by method {member.compress_type}, and not by deflate")
+    return archive.open(member)
+
+
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BufferedReader:
     try:
-        return BufferedReader(cast("RawIOBase", archive.open(member)))
+        return BufferedReader(cast("RawIOBase", _opened(archive, member)))
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
         raise Damaged(f"its member {member.filename!r} cannot be read: {error}") from None
 
