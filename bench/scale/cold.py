@@ -32,13 +32,14 @@ _FORMATS = {".joblib": "sklearn", ".onnx": "onnx"}
 def measure(model: Path, starts: int, pool: bool) -> dict[str, list[float]]:
     """Seconds of each cold start and of the bare process beside it: lists `cold` and `bare` of the same length."""
     found: dict[str, list[float]] = {"cold": [], "bare": []}
-    with platform(f"cold-{model.stem}-{pool}", "--pool", "auto" if pool else "off") as running:
+    with platform(f"cold-{model.name}-{pool}", "--pool", "auto" if pool else "off") as running:
         names = [f"cold-{number}" for number in range(SERVICES)]
         for name in names:
             running.declare(name, {"minReplicas": 0, _FORMATS[model.suffix]: {"storageUri": str(model)}}, **SLEEPY)
         until(lambda: running.ready() == SERVICES, "the services are declared")
         with httpx.Client(timeout=60) as client:
-            _wake(running, client, names[0])  # the first one fetches, scans and fills the page cache
+            for name in names:  # the first one fetches, scans and fills the page cache; a pool has a seed after it
+                _wake(running, client, name)
             for number in range(starts):
                 name = names[(number + 1) % SERVICES]
                 until(lambda name=name: running.replicas(name) == 0, f"{name} sleeps")

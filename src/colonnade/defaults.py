@@ -97,6 +97,8 @@ GRAPH_RETRY_MAX = 1.0
 # Replicas.
 MAX_QUEUE = 1000  # requests that wait for one model before 429
 MAX_QUEUE_BYTES = 512 * MIB  # of the bodies of requests that wait for one model before 429
+STREAM_REQUESTS = 64  # of one gRPC stream or WebSocket under way at a time; then no more are read
+STREAM_BYTES = 4 * MIB  # likewise, of their messages
 QUEUE_TARGET = 1.0  # a request may wait so long for its model, or for 4 runs of a slow one; twice that in a burst
 QUEUE_INTERVAL = 0.1  # waits above the target for so long are no burst: what would wait longer than it is 429
 MAX_BATCH_SIZE = 128  # rows of one call of a model that is known to take rows; how many pay is measured
@@ -147,6 +149,7 @@ GOLDEN_ATOL = 1e-6
 WATCH_HISTORY = 10_000  # changes kept for watches; older versions answer 410 Gone
 EVENT_TTL = 3600.0
 REVISION_HISTORY = 10  # unused revisions of a component that are kept, as Kubernetes keeps them (revisionHistoryLimit)
+PROBATION = 10.0  # seconds for which a new revision must have been ready before the replicas of the one before it go
 
 # Annotations of ours.
 TRUST_CODE = "colonnade.dev/trust-code"

@@ -81,7 +81,7 @@ async def test_one_that_cannot_be_told_stops_nothing(caplog: pytest.LogCaptureFi
 
 
 def test_the_event_names_what_is_known_and_hides_what_may_be_secret(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path / "colonnade.db")
     ref = Ref("serving.kserve.io", "inferenceservices", *IRIS)
     store.create(ref, isvc())
     tell = troubles.telling(store, Events(store), ref.group, ref.resource)

@@ -179,7 +179,13 @@ def test_a_graph_waits_for_its_services_and_tells_so(product: Product, iris_mode
         return next(((one["status"], one.get("message", "")) for one in conditions if one["type"] == "Ready"), ("", ""))
 
     until(lambda: why() == ("False", "Failed to find graph service late"), "told what is missing")
-    product.apply(service("late", {"sklearn": {"storageUri": str(iris_model)}}))
+    said = product.colonnade("why", "early", code=4)
+    assert "service late, namespace: there is no InferenceService of this name" in said
+    late = service("late", {"sklearn": {"storageUri": str(iris_model)}})
+    documents = "\n---\n".join(map(json.dumps, [graph("early", {"serviceName": "late"}), late]))
+    assert "inferencegraph" in product.colonnade("apply", "--wait", "-f", "-", data=documents)
+    assert product.colonnade("why", "early").strip() == "early is Ready"
+    assert "/early" in product.colonnade("get", "ig", "early")
     assert ask(product, ready(product, "early"), IRIS).json() == {"predictions": [1, 1]}
 
 
@@ -196,6 +202,8 @@ def test_a_name_that_a_service_has_is_not_the_graphs(product: Product, iris: str
         return [one.get("reason", "") for one in found.get("status", {}).get("conditions", [])]
 
     until(lambda: "NameTaken" in reasons(), "the conflict told")
+    product.colonnade("apply", "--wait", "-f", "-", code=4, data=json.dumps(graph("iris", {"serviceName": "iris"})))
+    assert "rename one of them" in product.colonnade("why", "ig/iris", code=4)
     assert product.ask("iris", "v1", IRIS).status_code == 200
 
 

@@ -62,3 +62,17 @@ def test_a_revision_that_is_slow_is_rolled_back(product: Product, tmp_path: Path
     assert "too slow" in service.events("RolloutRolledBack")[0]
     product.colonnade("rollout", "promote", "slow")  # whatever the analysis said
     service.settled({"00002": 100})
+
+
+def test_a_revision_that_hangs_is_rolled_back_before_its_callers_give_up(product: Product, tmp_path: Path) -> None:
+    service = Versions(product, "hangs", tmp_path)
+    service.apply(service.predictor("one", env__TAKES=0.005), ANALYSIS)
+    with Steady(service.url, 100) as load:  # of fewer callers than a verdict needs answers
+        service.apply(service.predictor("two", env__TAKES=900), ANALYSIS, wait=False)
+        until(lambda: service.condition().get("reason") == "RevisionRejected", "it is rolled back")
+        until(lambda: service.shares.get("00001") == 100, "the first one has all the traffic")
+        answered = load.answered
+        until(lambda: load.answered > answered + 100, "the service keeps answering")
+    (told,) = service.events("RolloutRolledBack")
+    assert re.search(r"\d+ of \d+ requests hang, without an answer for more than 5 s", told), told
+    assert set(load.answers) == {"one"}

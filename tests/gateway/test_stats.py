@@ -151,3 +151,28 @@ async def test_a_revision_that_comes_later_is_told_from_its_beginning(running: R
     (line,) = Sampler([], now - 1.0).lines([running.revision], now)
     assert (line.requests, line.seconds) == (1, pytest.approx(1.0))
     assert Sampler([running.revision], now).lines([running.revision], now + 1.0) == []
+
+
+def test_what_is_under_way_for_long_is_told_by_its_age() -> None:
+    guard = Guard(Shares(100).share(), 0.0)
+    for started in (10.2, 10.9, 17.5, 19.9):
+        guard.begin(started)
+    assert guard.late(11.5) == []
+    late = guard.late(20.0)
+    assert (sum(late), late[latency.bucket(9.0)], late[latency.bucket(2.0)]) == (3, 2, 1)
+    for started in (10.2, 10.9, 17.5, 19.9):
+        guard.end(started, 20.0 - started)
+    assert guard.late(1000.0) == []
+
+
+async def test_a_request_that_hangs_is_told_each_second_with_its_age(running: Running, serve: Serve) -> None:
+    held: list[Exchange] = []
+    running.route(iris(await serve(held.append)))
+    async with listening(running) as lines:
+        await until(lambda: lines == [{}])
+        waiting = asyncio.create_task(running.fetch("POST", PREDICT, b"{}"))
+        await until(lambda: any(sum(line["late"]) == 1 for line in of(lines)))
+        assert of(lines)[0]["late"] == []
+        held[0].reply(200)
+        await waiting
+        await until(lambda: of(lines)[-1]["late"] == [] and of(lines)[-1]["answers"] == 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from colonnade.graph.execution import Cancel, Done, Run
+from colonnade.graph.conditions import TOO_MUCH, first
+from colonnade.graph.execution import Cancel, Done, Hear, Run
+from colonnade.graph.gjson import Budget, TooMuch
 from colonnade.graph.outcome import Answer, Failure, Outcome
 from colonnade.graph.plan import Node, Plan, Step
 
@@ -31,12 +33,32 @@ class Asked:
 
 
 @dataclass
+class Question:
+    """A test of conditions that a graph has asked for."""
+
+    body: bytes
+    paths: Sequence[str]
+    budget: Budget
+    done: Hear
+    cancelled: bool = False
+
+    def answer(self) -> None:
+        try:
+            found = first(self.body, self.paths, self.budget)
+        except TooMuch:
+            self.done(TOO_MUCH)
+        else:
+            self.done(found)
+
+
+@dataclass
 class Stage:
-    """Answers calls at once with `replies`, or keeps those of services that have none."""
+    """Answers calls at once with `replies`, or keeps those of services that have none. Keeps tests of conditions."""
 
     replies: dict[str, Reply] = field(default_factory=dict)
     shares: list[int] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    tests: list[Question] = field(default_factory=list)
 
     def call(self, step: Step, where: str, body: bytes, last: bool, done: Done) -> Cancel:
         name = step.service or step.url
@@ -52,6 +74,26 @@ class Stage:
 
     def share(self, node: str, weights: tuple[int, ...]) -> int:
         return self.shares.pop(0)
+
+    def test(self, body: bytes, paths: Sequence[str], budget: Budget, done: Hear) -> Cancel:
+        test = Question(body, paths, budget, done)
+        self.tests.append(test)
+
+        def cancel() -> None:
+            test.cancelled = True
+
+        return cancel
+
+    @property
+    def waiting(self) -> list[Asked | Question]:
+        """All that nobody has given up; what has its answer already is among them."""
+        return [one for one in (*self.asked, *self.tests) if not one.cancelled]
+
+    def answer_tests(self) -> None:
+        """Answer those that wait, and those that are asked for then."""
+        while waiting := [test for test in self.tests if not test.cancelled]:
+            waiting[0].cancelled = True
+            waiting[0].answer()
 
     @property
     def names(self) -> list[str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colonnade import defaults
+from colonnade.graph.conditions import TOO_MUCH
 from colonnade.graph.execution import INVALID_RESPONSE, NO_MATCH
 from colonnade.graph.outcome import Answer, Failure
 from colonnade.graph.plan import Node, Plan, Step
 
-from .stage import Reply, Stage, ensemble, graph, run, sequence, splitter, step, switch, told
+from .stage import Question, Reply, Stage, ensemble, graph, run, sequence, splitter, step, switch, told
 
 INPUT = {"instances": [1, 2]}
 REFUSED = "connection refused"
@@ -241,6 +244,82 @@ def test_table(what: str, plan: Plan, replies: dict[str, Reply], status: int, bo
     assert stage.names == asked
 
 
+@pytest.mark.parametrize(("what", "plan", "replies", "status", "body", "asked"), ROWS, ids=[row[0] for row in ROWS])
+def test_the_table_is_the_same_for_bodies_that_are_tested_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    plan: Plan,
+    replies: dict[str, Reply],
+    status: int,
+    body: object,
+    asked: list[str],
+) -> None:
+    monkeypatch.setattr(defaults, "GRAPH_QUICK_BYTES", -1)
+    stage = Stage(replies)
+    _, result = run(plan, stage, INPUT)
+    stage.answer_tests()
+    assert told(result()) == (status, body)
+    assert stage.names == asked
+
+
+LARGE = {"instances": [1] * 40_000}
+MANY = {"instances": [{"a": 1}] * 400}
+
+
+@pytest.mark.parametrize(
+    ("body", "condition", "elsewhere"),
+    [
+        (INPUT, "instances.#(>1)", False),
+        (INPUT, "nope", False),
+        (LARGE, "instances", True),  # many bytes
+        (MANY, "instances.0.a", False),
+        (MANY, "instances.#(a==1)", False),
+        (MANY, "instances.#(a>1)", True),  # many values
+    ],
+)
+@pytest.mark.parametrize("kind", [switch, sequence])
+def test_what_takes_long_is_tested_elsewhere(
+    kind: Callable[..., Node], body: Any, condition: str, elsewhere: bool
+) -> None:
+    stage = Stage({"a": (200, body), "b": (200, GOOD)})
+    last = step("b", condition=condition)
+    _, result = run(graph(kind(last) if kind is switch else kind(step("a"), last)), stage, body)
+    assert bool(stage.tests) is elsewhere
+    stage.answer_tests()
+    assert result().status in (200, 404)
+    assert ("b" in stage.names) is (condition not in ("nope", "instances.#(a>1)"))
+
+
+def test_all_conditions_of_a_request_share_what_they_may_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "GRAPH_CONDITION_VALUES", 2000)
+    nodes = {"root": ensemble(*[step(node="inner")] * 3), "inner": switch(step("a", condition="instances.#(a>1)#"))}
+    stage = Stage({"a": (200, GOOD)})
+    _, result = run(Plan(nodes), stage, MANY)
+    assert len(stage.tests) == 3
+    stage.answer_tests()
+    assert result() == TOO_MUCH._replace(status=500)
+
+
+@pytest.mark.parametrize(("wide", "elsewhere"), [(400, 8), (40, 2), (10, 0)])
+def test_a_request_has_one_quick_budget(wide: int, elsewhere: int) -> None:
+    body = {"instances": [{"a": 1}] * wide}
+    nodes = {"root": ensemble(*[step(node="inner")] * 8), "inner": switch(step("a", condition="instances.#(a>1)#"))}
+    stage = Stage({"a": (200, GOOD)})
+    run(Plan(nodes), stage, body)
+    assert len(stage.tests) == elsewhere
+
+
+def test_a_request_that_is_given_up_leaves_its_test() -> None:
+    for plan in (graph(switch(step("a", condition="instances"))), graph(sequence(step("a"), step("b", condition="x")))):
+        stage = Stage({"a": (200, LARGE)})
+        started, result = run(plan, stage, LARGE)
+        assert [test.cancelled for test in stage.tests] == [False]
+        started.cancel()
+        assert [test.cancelled for test in stage.tests] == [True]
+        with pytest.raises(ValueError, match="not enough values"):
+            result()
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_splitter_asks_the_step_it_is_told(index: int) -> None:
     stage = Stage({"a": (200, GOOD), "b": (418, BAD)}, shares=[index])
@@ -393,11 +472,17 @@ _inner = st.builds(
 def test_every_graph_ends_once_whatever_its_steps_do(root: Node, inner: Node, body: bytes, random: Any) -> None:
     replies: dict[str, Reply] = {"good": (200, GOOD), "bad": (500, BAD), "text": (200, b"x"), "dead": REFUSED}
     stage = Stage(replies, shares=[0] * 50)
-    _, result = run(Plan({"root": root, "inner": inner}), stage, body)
-    while waiting := [asked for asked in stage.asked if asked.service == "later" and not asked.cancelled]:
-        asked = random.choice(waiting)
-        asked.cancelled = True
-        asked.answer(random.choice(list(replies.values())))
+    with pytest.MonkeyPatch.context() as patch:
+        if random.random() < 0.5:
+            patch.setattr(defaults, "GRAPH_QUICK_BYTES", -1)
+        _, result = run(Plan({"root": root, "inner": inner}), stage, body)
+        while waiting := [asked for asked in stage.waiting if isinstance(asked, Question) or asked.service == "later"]:
+            asked = random.choice(waiting)
+            asked.cancelled = True
+            if isinstance(asked, Question):
+                asked.answer()
+            else:
+                asked.answer(random.choice(list(replies.values())))
     outcome = result()
     assert isinstance(outcome, Answer | Failure)
     assert 200 <= outcome.status <= 599

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colonnade.graph import gjson
-from colonnade.graph.gjson_values import MISSING, matches, number
+from colonnade.graph.gjson import MAX_PATH, Budget, TooMuch
+from colonnade.graph.gjson_values import MISSING, match_cost, matches, number
 
 PEOPLE: dict[str, Any] = {
     "name": {"first": "Tom", "last": "Anderson"},
@@ -23,6 +24,17 @@ PEOPLE: dict[str, Any] = {
         {"first": "Jane", "last": "Murphy", "age": 47, "nets": ["ig", "tw"]},
     ],
 }
+ENOUGH = 1_000_000
+
+
+def find(value: Any, path: str) -> Any:
+    return gjson.find(value, path, Budget(ENOUGH))
+
+
+def exists(value: Any, path: str) -> bool:
+    return gjson.exists(value, path, Budget(ENOUGH))
+
+
 DALE, ROGER, JANE = PEOPLE["friends"]
 
 DOCUMENTED = [
@@ -106,11 +118,11 @@ DOCUMENTED = [
 
 @pytest.mark.parametrize(("path", "found"), DOCUMENTED)
 def test_documented_syntax(path: str, found: object) -> None:
-    assert gjson.find(PEOPLE, path) == found
+    assert find(PEOPLE, path) == found
 
 
 @pytest.mark.parametrize(
-    ("document", "path", "exists"),
+    ("document", "path", "there"),
     [
         ({"source": "client"}, "[@this].#(source==client)", True),  # the conditions of KServe's own sample
         ({"source": "server"}, "[@this].#(source==client)", False),
@@ -153,8 +165,8 @@ def test_documented_syntax(path: str, found: object) -> None:
         ({"s": "no json"}, "s.@fromstr", False),
     ],
 )
-def test_existence(document: Any, path: str, exists: bool) -> None:
-    assert gjson.exists(document, path) is exists
+def test_existence(document: Any, path: str, there: bool) -> None:
+    assert exists(document, path) is there
 
 
 @pytest.mark.parametrize(
@@ -196,26 +208,69 @@ def test_numbers(text: str, value: float) -> None:
 
 
 def test_an_integer_of_any_size_is_compared() -> None:
-    assert gjson.exists([10**400], "#(>5)")
-    assert not gjson.exists([-(10**400)], "#(>5)")
+    assert exists([10**400], "#(>5)")
+    assert not exists([-(10**400)], "#(>5)")
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "a" * (gjson.MAX_PATH + 1),
+        "a" * (MAX_PATH + 1),
         "@this|" * 600 + "a",
-        "|".join(["[@this,@this]"] * 60) + '|@flatten:{"deep":true}',  # doubles 60 times
         "#(" * 1000 + ")" * 1000,
     ],
 )
 def test_work_is_bounded(path: str) -> None:
-    assert gjson.find({"a": {"b": [[1]] * 50}}, path) is MISSING
+    assert find({"a": {"b": [[1]] * 50}}, path) is MISSING
 
 
-def test_a_pattern_made_to_be_slow_is_not() -> None:
-    document = {"n": ["a" * 20_000]}
-    assert not gjson.exists(document, "n.#(%" + "*a" * 50 + "*b)")
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ([[1]] * 1000, "#.0"),
+        ([1] * 1000, "#(==2)#"),
+        ([{"a": 1}] * 400, "#(a==2)"),
+        ({"a": [{"b": [1] * 10}] * 100}, "@dig:x"),
+        ({str(at): at for at in range(1000)}, "x*"),
+        ({"a": "b" * 1000}, "@values.#(%*c)"),
+        ([[1] * 1000], "@reverse"),
+        ([[1]] * 50, "|".join(["[@this,@this]"] * 60) + '|@flatten:{"deep":true}'),  # doubles 60 times
+    ],
+)
+def test_what_is_looked_at_is_paid_for(document: Any, path: str) -> None:
+    with pytest.raises(TooMuch):
+        gjson.find(document, path, Budget(500))
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "cost"),
+    [
+        ({"a": {"b": [1] * 1000}}, "a.b.999", 1),
+        ({"a": [1] * 1000}, "a.#", 1),
+        ([1] * 20, "#(==2)", 21),
+        ([{"a": 1}] * 20, "#(a==2)", 41),
+        (["abc"] * 20, "#(%abd)", 81),
+    ],
+)
+def test_prices(document: Any, path: str, cost: int) -> None:
+    budget = Budget(1000)
+    gjson.find(document, path, budget)
+    assert 1000 - budget.left == cost
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cost"), [("abc", 3), ("a" * 5000, 1000), ("*", 1000), ("*ab*", 3000), ("*a" * 50 + "*b", 2000)]
+)
+def test_a_match_costs_the_steps_that_it_may_take(pattern: str, cost: int) -> None:
+    assert match_cost("a" * 1000, pattern) == cost
+    assert matches("a" * 1000, pattern) is (pattern == "*")
+
+
+def test_what_is_too_deep_to_be_written_has_no_text() -> None:
+    deep: Any = 0
+    for _ in range(300):
+        deep = [deep]
+    assert find(deep, "@tostr") is MISSING
 
 
 _json = st.recursive(
@@ -231,20 +286,20 @@ _paths = st.text(alphabet=st.sampled_from(list('ab01.#()[]{}|@*?\\"=!<>%~,: this
 @settings(max_examples=300, deadline=None)
 @given(_json, _paths)
 def test_every_text_is_a_path(document: Any, path: str) -> None:
-    found = gjson.find(document, path)
+    found = find(document, path)
     assert found is MISSING or json.dumps(found, ensure_ascii=False) is not None
 
 
 @settings(max_examples=200, deadline=None)
 @given(_json)
 def test_this_is_the_document(document: Any) -> None:
-    assert gjson.find(document, "@this") == document
-    assert gjson.find(document, "[@this].0") == document
-    assert gjson.find([document], "0") == document
+    assert find(document, "@this") == document
+    assert find(document, "[@this].0") == document
+    assert find([document], "0") == document
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=4))
 def test_an_escaped_key_is_found(document: dict[str, int]) -> None:
     for key, value in document.items():
-        assert gjson.find({"top": document}, "top." + "".join(f"\\{letter}" for letter in key)) == value
+        assert find({"top": document}, "top." + "".join(f"\\{letter}" for letter in key)) == value

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from colonnade.errors import DeadlineExceeded, Overloaded
-from colonnade.server.overload import BURST, EVIDENCE, FEW, RUNS, SAMPLES, Admission
+from colonnade.server.overload import BURST, EVIDENCE, FEW, MEMORY, RUNS, SAMPLES, Admission
 
 TARGET, INTERVAL = 1.0, 0.1
 
@@ -97,6 +97,21 @@ def test_a_burst_may_wait_above_the_target_for_an_interval() -> None:
     assert isinstance(refusal, Overloaded)
     made.left(0)  # the queue has drained to the target
     assert made.refuse(late, 0, None) is None
+
+
+@pytest.mark.parametrize(("intervals", "burst"), [(MEMORY - 1, False), (MEMORY + 1, True)])
+def test_an_overload_that_comes_back_soon_is_no_burst(intervals: float, burst: bool) -> None:
+    made = learned(0.01)
+    for _ in range(101):
+        assert made.refuse(5.0, 0, None) is None
+        made.enqueued(0)
+    refused = 5.0 + 1.01 * INTERVAL
+    assert made.refuse(5.0, 0, None) is None
+    assert isinstance(made.refuse(refused, 0, None), Overloaded)
+    made.left(0)
+    assert made.refuse(refused, 0, None) is None
+    made.enqueued(0)
+    assert (made.refuse(refused + intervals * INTERVAL, 0, None) is None) == burst
 
 
 def test_no_burst_may_wait_longer_than_its_bound() -> None:

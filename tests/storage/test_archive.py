@@ -321,23 +321,10 @@ def test_a_zip_of_too_many_entries_is_refused_before_they_are_objects(tmp_path: 
         run(path, tmp_path, Limits(unpacked_files=1000))
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_other_compressions_of_zip_come_out_whole(tmp_path: Path, method: int) -> None:
-    data = os.urandom(3 << 20)
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
-        archive.writestr("model.bin", data)
-    assert (run(tmp_path / "a.zip", tmp_path) / "model.bin").read_bytes() == data
-
-
-def test_a_strong_compression_in_a_zip_is_unpacked_in_small_pieces(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressions_that_unpack_all_at_once_are_refused(tmp_path: Path, method: int) -> None:
     path = tmp_path / "bomb.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2, compresslevel=9) as archive, archive.open("zeros", "w") as file:
-        for _ in range(64):
-            file.write(bytes(16 << 20))
-    tracemalloc.start()
-    try:
-        with pytest.raises(LoadFailed, match="times its size"):
-            run(path, tmp_path, Limits(unpacked_ratio=100))
-        assert tracemalloc.get_traced_memory()[1] < 256 << 20, "at once it would be a gigabyte"
-    finally:
-        tracemalloc.stop()
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("zeros", bytes(4 << 20))
+    with pytest.raises(LoadFailed, match=f"packed by method {method}; pack it by deflate"):
+        run(path, tmp_path)

@@ -244,3 +244,10 @@ def test_faults_are_told(registry: Registry, tmp_path: Path) -> None:
         fetch(f"oci://{registry.host}/absent:v1", tmp_path, env={}, limits=QUICK)
     with pytest.raises(LoadFailed, match="could not be fetched in 3 tries"):
         fetch("oci://127.0.0.1:9/absent:v1", tmp_path, env={}, limits=QUICK)
+
+
+def test_layers_are_held_to_the_limit_together(registry: Registry, tmp_path: Path) -> None:
+    pusher = Pusher(registry.host, "iris")
+    pusher.image([layer({"models/weights.bin": os.urandom(600_000)})] * 4)
+    with pytest.raises(LoadFailed, match="the layers of .* unpack to more than 2000000 bytes"):
+        fetch(pusher.uri, tmp_path, env={}, limits=Limits(unpacked_bytes=2_000_000))

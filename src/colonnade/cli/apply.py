@@ -7,15 +7,15 @@ import time
 import click
 import msgspec
 
-from colonnade.cli import output
+from colonnade.cli import graph_causes, output
 from colonnade.cli.api import Api, Object, kind_path
 from colonnade.cli.causes import is_ready, is_refused
 from colonnade.cli.exits import CommandFailed, NotReady
 from colonnade.cli.manifests import read_manifests, served_kind
 from colonnade.cli.progress import DownloadProgress
 from colonnade.cli.state import Target, pass_target
-from colonnade.cli.targets import namespace_option, service, service_kind
-from colonnade.resources.kinds import Kind
+from colonnade.cli.targets import named, namespace_option
+from colonnade.resources.kinds import INFERENCE_GRAPH, INFERENCE_SERVICE, Kind
 
 FIELD_MANAGER = "colonnade"
 
@@ -25,7 +25,9 @@ FIELD_MANAGER = "colonnade"
 @namespace_option
 @click.option("--dry-run", is_flag=True, help="Validate on the server and change nothing.")
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that another writer owns.")
-@click.option("--wait", is_flag=True, help="Wait until the services are Ready; exit code 4 if they are not in time.")
+@click.option(
+    "--wait", is_flag=True, help="Wait until services and graphs are Ready; exit code 4 if they are not."
+)
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait.")
 @output.form_option("table", "json", "yaml", "name")
 @pass_target
@@ -54,25 +56,28 @@ def command(
             suffix = " (dry run)" if dry_run else ""
             click.echo(f"{output.name(kind, applied['metadata']['name'])} {done}{suffix}")
     if wait and not dry_run:
-        services = [_key(document.object, kind, namespace) for document, kind in documents if kind == service_kind()]
-        for scope, name in services:
-            wait_ready(api, scope, name, timeout)
+        for awaited in (INFERENCE_SERVICE, INFERENCE_GRAPH):  # a graph is Ready when its services are
+            for document, kind in documents:
+                if kind is awaited:
+                    wait_ready(api, kind, *_key(document.object, kind, namespace), timeout)
 
 
-def wait_ready(api: Api, namespace: str, name: str, timeout: float) -> None:
-    """Returns when the service is Ready in its latest generation.
+def wait_ready(api: Api, kind: Kind, namespace: str, name: str, timeout: float) -> None:
+    """Returns when the service or graph is Ready in its latest generation.
 
     Raises:
         NotReady: it is not in time, or its spec can never run here.
         CommandFailed: it is gone.
     """
     deadline = time.monotonic() + timeout
+    word = f"ig/{name}" if kind is INFERENCE_GRAPH else name
+    refused = graph_causes.is_refused if kind is INFERENCE_GRAPH else is_refused
     with DownloadProgress() as progress:
-        while not is_ready(found := service(api, namespace, name)):
-            if is_refused(found):
-                raise NotReady(f"{name} cannot run as it is; `colonnade why {name}` says why")
+        while not is_ready(found := named(api, kind, namespace, name)):
+            if refused(found):
+                raise NotReady(f"{name} cannot run as it is; `colonnade why {word}` says why")
             if time.monotonic() > deadline:
-                raise NotReady(f"{name} is not Ready after {timeout:g} s; `colonnade why {name}` says why")
+                raise NotReady(f"{name} is not Ready after {timeout:g} s; `colonnade why {word}` says why")
             progress.show(found)
             time.sleep(0.05)
 

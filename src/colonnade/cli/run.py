@@ -17,12 +17,13 @@ from colonnade import defaults
 from colonnade.cli.api import Api, kind_path
 from colonnade.cli.exits import CommandFailed, NotReady
 from colonnade.cli.state import Target, endpoints
-from colonnade.cli.targets import kind_named, pods_of
+from colonnade.cli.targets import kind_named, named, pods_of
 from colonnade.cli.up import port, start
 from colonnade.cli.why import look, show
 from colonnade.control.layout import Endpoints
 from colonnade.control.plane import Settings
 from colonnade.errors import Error
+from colonnade.resources.kinds import INFERENCE_SERVICE
 from colonnade.runtimes import catalogue
 
 
@@ -102,7 +103,7 @@ class _Announcement:
         try:
             api = Api.from_kubeconfig(self._target.kubeconfig)
             while not self._ended.wait(0.05):
-                diagnosis = look(api, "default", self._service)
+                diagnosis = look(api, named(api, INFERENCE_SERVICE, "default", self._service))
                 if diagnosis.ready:
                     self._say_ready()
                     self._follow(api)

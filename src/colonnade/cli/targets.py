@@ -40,19 +40,23 @@ def split_target(words: tuple[str, ...]) -> list[tuple[Kind, str | None]]:
     return [(kind, name) for kind in kinds for name in names]
 
 
-def service(api: Api, namespace: str, name: str) -> Object:
-    """The InferenceService of that name.
+def named(api: Api, kind: Kind, namespace: str, name: str) -> Object:
+    """The object of that kind and name.
 
     Raises:
         CommandFailed: there is none; the message lists those that exist.
     """
-    kind = service_kind()
     found = api.find(kind, namespace, name)
     if found is not None:
         return found
     others = sorted(item["metadata"]["name"] for item in api.list(kind, namespace))
     hint = f"; there are: {', '.join(others)}" if others else "; there are none in this namespace"
-    raise CommandFailed(f"no InferenceService {name!r} in namespace {namespace!r}{hint}")
+    raise CommandFailed(f"no {kind.kind} {name!r} in namespace {namespace!r}{hint}")
+
+
+def service(api: Api, namespace: str, name: str) -> Object:
+    """The InferenceService of that name. Raises as `named` does."""
+    return named(api, INFERENCE_SERVICE, namespace, name)
 
 
 def service_or_graph(api: Api, namespace: str, word: str) -> tuple[Kind, Object]:
@@ -62,16 +66,15 @@ def service_or_graph(api: Api, namespace: str, word: str) -> tuple[Kind, Object]
         CommandFailed: there is none.
     """
     before, slash, name = word.rpartition("/")
-    kind = kind_named(before) if slash else INFERENCE_SERVICE
+    if not slash:
+        graph = api.find(INFERENCE_GRAPH, namespace, name)
+        if graph is not None and api.find(INFERENCE_SERVICE, namespace, name) is None:
+            return INFERENCE_GRAPH, graph
+        return INFERENCE_SERVICE, service(api, namespace, name)
+    kind = kind_named(before)
     if kind not in (INFERENCE_SERVICE, INFERENCE_GRAPH):
         raise CommandFailed(f"{word!r} is neither a service nor a graph: name one as `NAME` or `ig/NAME`")
-    if kind is INFERENCE_GRAPH or not slash:
-        graph = api.find(INFERENCE_GRAPH, namespace, name)
-        if graph is not None and (slash or api.find(INFERENCE_SERVICE, namespace, name) is None):
-            return INFERENCE_GRAPH, graph
-        if slash:
-            raise CommandFailed(f"no InferenceGraph {name!r} in namespace {namespace!r}")
-    return INFERENCE_SERVICE, service(api, namespace, name)
+    return kind, named(api, kind, namespace, name)
 
 
 def pods_of(api: Api, namespace: str, name: str) -> list[Object]:

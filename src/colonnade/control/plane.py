@@ -39,6 +39,7 @@ from colonnade.control.models import trainedmodels
 from colonnade.control.models.artefacts import Artefacts
 from colonnade.control.models.credentials import Credentials
 from colonnade.control.models.fetching import Fetcher
+from colonnade.control.models.holding import Holding
 from colonnade.control.models.localmodels import LocalModels
 from colonnade.control.models.modelsets import ModelSets
 from colonnade.control.models.safety import Safety
@@ -185,13 +186,14 @@ class _Plane:
         self._up = False
         self._api_port = settings.api_port
         self._events = Events(store)
+        safety = Safety(layout.scans, settings.trusted)
         self._artefacts = Artefacts(
             store,
             Cache(layout.cache),
             mirror=settings.mirror,
             limit=settings.cache_bytes,
             volumes=self._volumes,
-            inspect=Safety(layout.scans, settings.trusted).inspect,
+            inspect=safety.inspect,
             further=lambda: self._model_sets.paths(),
         )
         self._model_sets = ModelSets(layout.model_sets)
@@ -284,6 +286,7 @@ class _Plane:
             pooling=settings.pooling,
             model_sets=layout.model_sets,
             parking=self._parking,
+            hold=Holding(store, safety).hold,
         )
         self._pod_controller = Controller(
             "pods", self._pods.reconcile, concurrency=32, tell=troubles.telling(store, self._events, "", "pods")

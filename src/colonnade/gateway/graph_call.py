@@ -15,7 +15,7 @@ from colonnade.gateway.graph_step import StepCall, request_head
 from colonnade.gateway.revision import Revision
 from colonnade.gateway.service import Service
 from colonnade.gateway.way import Way
-from colonnade.graph.conditions import Tested
+from colonnade.graph.conditions import Choice
 from colonnade.graph.execution import Cancel, Done, Hear, Run
 from colonnade.graph.gjson import Budget
 from colonnade.graph.outcome import JSON, Answer, Failure, Outcome
@@ -104,7 +104,7 @@ class GraphCall:
     def test(self, body: bytes, paths: Sequence[str], budget: Budget, done: Hear) -> Cancel:
         """Have a body tested on conditions beside this process."""
 
-        def heard(found: Tested | Failure) -> None:
+        def heard(found: Choice | Failure) -> None:
             try:
                 done(found)
             except Exception:

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from colonnade.graph.conditions import Tested, first
+from colonnade.graph.conditions import Choice, first
 from colonnade.graph.gjson import Budget, TooMuch
 
 _QUESTION = struct.Struct("<qII")  # values that may be looked at; bytes of the paths, bytes of the body, which follow
@@ -30,7 +30,7 @@ _paths = msgspec.json.Decoder(tuple[str, ...])
 class Reply(NamedTuple):
     """What a process has found out: `tested` is None if that took too much, `left` is what is left of the budget."""
 
-    tested: Tested | None
+    tested: Choice | None
     left: int
 
 
@@ -45,7 +45,7 @@ def read_reply(data: bytes) -> Reply:
     left, which = _REPLY.unpack(data)
     if which == _TOO_MUCH:
         return Reply(None, left)
-    return Reply(Tested(which if which >= 0 else None, which != _INVALID), left)
+    return Reply(Choice(which if which >= 0 else None, which != _INVALID), left)
 
 
 def answer(body: bytes, paths: Sequence[str], left: int) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from colonnade import defaults
 from colonnade.gateway import graph_condition_worker as worker
-from colonnade.graph.conditions import TOO_LARGE, TOO_MUCH, Tested
+from colonnade.graph.conditions import TOO_LARGE, TOO_MUCH, Choice
 from colonnade.graph.execution import Cancel, Hear
 from colonnade.graph.gjson import Budget
 from colonnade.graph.outcome import Failure
@@ -85,7 +85,7 @@ class Conditions:
         finally:
             self._task = None
 
-    async def _found(self, question: _Question) -> Tested | Failure:
+    async def _found(self, question: _Question) -> Choice | Failure:
         for _ in range(_ATTEMPTS):
             try:
                 async with asyncio.timeout(defaults.GRAPH_CONDITION_TIME):
@@ -93,8 +93,8 @@ class Conditions:
             except TimeoutError:
                 self._end()
                 break
-            except (OSError, asyncio.IncompleteReadError) as error:
-                log.warning("the process that tests conditions has ended: %r", error)
+            except Exception as error:  # whatever a pipe to a process that is gone says
+                log.warning("the process that tests conditions gave no answer: %r", error)
                 self._end()
                 continue
             question.budget.left = reply.left
@@ -121,7 +121,7 @@ class Conditions:
             process.kill()
 
 
-def _tell(question: _Question, found: Tested | Failure) -> None:
+def _tell(question: _Question, found: Choice | Failure) -> None:
     if question.left:
         return
     try:

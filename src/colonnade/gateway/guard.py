@@ -20,6 +20,7 @@ from colonnade.gateway.outliers import UNWELL, Outliers
 from colonnade.gateway.retries import RetryBudget
 from colonnade.gateway.shares import Share
 from colonnade.gateway.throttle import Throttle
+from colonnade.observe import latency
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ class Guard:
 
     __slots__ = (
         "_alert",
+        "_begun",
         "_breaker",
         "_ended",
         "_loads",
@@ -89,6 +91,7 @@ class Guard:
         # The time that requests have spent here is the sum of their ends less that of their starts.
         self._started = 0.0  # sum of the times at which those in flight began
         self._ended = 0.0  # seconds that those before them took
+        self._begun: dict[int, int] = {}  # how many of those in flight began in which second
 
     @property
     def arrivals(self) -> int:
@@ -146,6 +149,8 @@ class Guard:
         """Count a request that passes; `end` must follow exactly once. `started`: seconds of the clock of `spent`."""
         self.in_flight += 1
         self._started += started
+        second = int(started)
+        self._begun[second] = self._begun.get(second, 0) + 1
         self._share.held += 1
         self._shares.taken += 1
         self._retries.requests += 1
@@ -155,6 +160,12 @@ class Guard:
         self.in_flight -= 1
         self._started -= started
         self._ended += seconds
+        second = int(started)
+        left = self._begun[second] - 1
+        if left:
+            self._begun[second] = left
+        else:
+            del self._begun[second]
         self._share.held -= 1
         self._shares.taken -= 1
 
@@ -162,6 +173,19 @@ class Guard:
         """The seconds that all requests together have been here, up to now. What this grows by in a second is the mean
         number of requests under way in it."""
         return self._ended + self.in_flight * now - self._started
+
+    def late(self, now: float) -> list[int]:
+        """Requests that have been under way for a second or more, by their age as in `observe.latency`; [] if none.
+
+        An age is told up to a second too low, and never too high.
+        """
+        found: list[int] = []
+        for second, count in self._begun.items():
+            age = now - second - 1.0
+            if age >= 1.0:
+                found = found or [0] * len(latency.BOUNDS)
+                found[latency.bucket(age)] += count
+        return found
 
     def rests(self, now: float) -> bool:
         """Whether the breaker lets nothing pass now."""

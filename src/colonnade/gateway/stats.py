@@ -31,6 +31,8 @@ class Line(msgspec.Struct, frozen=True):
         concurrency: mean number of requests under way, those that wait included.
         requests: that came.
         held: that wait now.
+        late: that have been under way for a second or more now, in each bucket of `observe.latency` by their age; empty
+            if none has.
         replicas: ready ones now, as the gateway knows them.
 
     Since `epoch` (seconds of Unix time), which is another one when the counts begin anew:
@@ -51,6 +53,7 @@ class Line(msgspec.Struct, frozen=True):
     concurrency: float
     requests: int
     held: int
+    late: list[int]
     seconds: float
     replicas: int
     epoch: float
@@ -125,6 +128,7 @@ def _line(revision: Revision, seen: _Seen, fresh: _Seen, seconds: float) -> Line
         concurrency=max(0.0, fresh.spent - seen.spent) / seconds if seconds > 0.0 else under_way,
         requests=fresh.arrivals - seen.arrivals,
         held=len(revision.waiting),
+        late=revision.guard.late(fresh.at),
         seconds=seconds,
         replicas=len(revision.balancer.members),
         epoch=counts.since,

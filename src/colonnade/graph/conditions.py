@@ -18,7 +18,7 @@ from colonnade.graph.gjson import Budget, TooMuch
 from colonnade.graph.outcome import Failure
 
 
-class Tested(NamedTuple):
+class Choice(NamedTuple):
     """What came of a test.
 
     Attributes:
@@ -41,7 +41,7 @@ TOO_MUCH = Failure(
 )
 
 
-def first(body: bytes, paths: Sequence[str], budget: Budget) -> Tested:
+def first(body: bytes, paths: Sequence[str], budget: Budget) -> Choice:
     """Test a body on GJSON paths in turn until one finds something.
 
     Raises:
@@ -50,11 +50,11 @@ def first(body: bytes, paths: Sequence[str], budget: Budget) -> Tested:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Tested(None, valid=False)
-    return Tested(next((at for at, path in enumerate(paths) if gjson.exists(value, path, budget)), None))
+        return Choice(None, valid=False)
+    return Choice(next((at for at, path in enumerate(paths) if gjson.exists(value, path, budget)), None))
 
 
-def quickly(body: bytes, paths: Sequence[str], budget: Budget) -> Tested | None:
+def quickly(body: bytes, paths: Sequence[str], budget: Budget) -> Choice | None:
     """`first`, if that takes about a millisecond: of a small body and within the budget, which is spent by it."""
     if len(body) > defaults.GRAPH_QUICK_BYTES or budget.left <= 0:
         return None

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from colonnade import defaults
 from colonnade.graph import conditions
-from colonnade.graph.conditions import Tested
+from colonnade.graph.conditions import Choice
 from colonnade.graph.documents import instances_of, is_object, merged
 from colonnade.graph.gjson import Budget
 from colonnade.graph.outcome import Answer, Failure, Outcome
@@ -25,7 +25,7 @@ INVALID_RESPONSE = "invalid response"
 
 Done = Callable[[Outcome], None]
 Cancel = Callable[[], None]
-Hear = Callable[[Tested | Failure], None]
+Hear = Callable[[Choice | Failure], None]
 
 
 class Caller(Protocol):
@@ -118,7 +118,7 @@ class Run:
 
         return self._node(step.node, body, last, inner)
 
-    def tested(self, body: bytes, paths: Sequence[str]) -> Tested | None:
+    def tested(self, body: bytes, paths: Sequence[str]) -> Choice | None:
         """Which of these conditions holds first; None if that is to be found out by `test`."""
         return conditions.quickly(body, paths, self._quick)
 
@@ -157,7 +157,7 @@ class _Switch:
         """Give up on the test, or on the step."""
         self._cancel()
 
-    def _go_on(self, tested: Tested | Failure) -> None:
+    def _go_on(self, tested: Choice | Failure) -> None:
         self._cancel = _nothing
         if isinstance(tested, Failure):
             self._done(tested)
@@ -195,7 +195,7 @@ class _Sequence:
         if cancel is not None:
             cancel()
 
-    def _go_on(self, index: int, before: Answer | None, tested: Tested | Failure | None = None) -> None:
+    def _go_on(self, index: int, before: Answer | None, tested: Choice | Failure | None = None) -> None:
         """Ask the step of this index and those after it: in a loop while answers come at once. `tested`: what came of
         the condition of the first of them, if that is known already."""
         while not self._over:
@@ -235,11 +235,11 @@ class _Sequence:
         if before is not None:
             self._go_on(index + 1, before)
 
-    def _hear_test(self, index: int, before: Answer | None, tested: Tested | Failure) -> None:
+    def _hear_test(self, index: int, before: Answer | None, tested: Choice | Failure) -> None:
         self._cancel = None
         self._go_on(index, before, tested)
 
-    def _may(self, tested: Tested | Failure, before: Answer | None) -> bool:
+    def _may(self, tested: Choice | Failure, before: Answer | None) -> bool:
         """Whether the step may be asked whose condition was tested; if not, the node has ended."""
         if isinstance(tested, Failure):
             self._end(tested)

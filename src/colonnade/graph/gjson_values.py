@@ -246,7 +246,10 @@ def _values(value: Any, settings: dict[str, Any]) -> Any:
 
 
 def _to_string(value: Any, settings: dict[str, Any]) -> Any:
-    return "" if value is MISSING else orjson.dumps(value).decode()
+    try:
+        return "" if value is MISSING else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # deeper than it writes
+        return MISSING
 
 
 def _from_string(value: Any, settings: dict[str, Any]) -> Any:

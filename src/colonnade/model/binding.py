@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,7 +99,8 @@ class BoundModel:
         version: its version when it was bound.
         inputs: declared inputs.
         outputs: declared outputs.
-        infer: `InferRequest` to `InferResponse` (V2 and gRPC).
+        infer: `InferRequest` to `InferResponse` (V2 and gRPC); to an async generator of these, for a model that answers
+            in parts.
         predict_v1: V1 payload to V1 payload.
         explain_v1: the same for `:explain`; raises `NotImplementedByModel` if the model does not explain.
         takes_bytes: V1 may hand over a body that is not JSON as `bytes`: a hook sees the payload as it came.
@@ -195,7 +196,9 @@ def _compile(
     takes_headers = any(hook.signature.headers for hook in hooks)
     end = answer if finish is None else _finished(finish, answer)
     if any(hook.is_async for hook in hooks):
-        return Operation(_compile_async(check, hooks, end, offload), True, takes_headers)
+        return Operation(
+            _compile_async(check, hooks, end if finish is None else _in_parts(end), offload), True, takes_headers
+        )
     if len(hooks) > 1:
         return Operation(_compile_chain(check, hooks, end), False, takes_headers)
     compute, make = hooks[0].call, hooks[0].make
@@ -211,6 +214,21 @@ def _compile(
 
 def _finished(finish: Callable[[Any], Any], answer: _Answer) -> _Answer:
     return lambda result, payload: answer(finish(result), payload)
+
+
+def _in_parts(answer: _Answer) -> _Answer:
+    """`answer`, for each part of a result that comes in parts."""
+
+    async def each(parts: AsyncIterator[Any], payload: Any) -> AsyncGenerator[Any, None]:
+        try:
+            async for part in parts:
+                yield answer(part, payload)
+        finally:
+            close = getattr(parts, "aclose", None)  # a caller that leaves ends the user's generator now
+            if close is not None:
+                await close()
+
+    return lambda result, payload: (each if isinstance(result, AsyncIterator) else answer)(result, payload)
 
 
 def _joined(hooks: Sequence[_Hook]) -> Joined | None:

@@ -53,8 +53,9 @@ class Model:
     * anything else, or nothing: the payload as the protocol decoded it, a `dict` (V1) or an `InferRequest` (V2, gRPC).
 
     It may return an array, a list or tuple of arrays, a dict of arrays by output name, a data frame, an
-    `InferResponse`, or for V1 any JSON value, bytes, or (as an async generator) a stream of parts. Hooks that have a
-    parameter `headers` get the request's headers (lower-case names); `response_headers` is a dict that they may fill.
+    `InferResponse`, or for V1 any JSON value or bytes. As an async generator it answers in parts, each of them one of
+    these, over the calls that carry streams. Hooks that have a parameter `headers` get the request's headers
+    (lower-case names); `response_headers` is a dict that they may fill.
     The response objects of KServe's SDK are taken too: what has `outputs` with `name`, `datatype`, `shape` and data.
 
     Attributes:

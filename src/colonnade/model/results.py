@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from colonnade.errors import InferenceError
+from colonnade.errors import InferenceError, InvalidInput
 from colonnade.model import foreign
 from colonnade.wire.tensors import DTYPES, InferRequest, InferResponse, Tensor, TensorSpec, datatype_of
 
@@ -84,6 +84,20 @@ def identified(response: InferResponse, request: InferRequest) -> InferResponse:
     return response
 
 
+def whole(answer: Any, model: str) -> InferResponse:
+    """The answer of a model, for a protocol that has one for each request.
+
+    Raises:
+        InvalidInput: the model answers in parts; the message names the calls that carry them.
+    """
+    if isinstance(answer, InferResponse):
+        return answer
+    raise InvalidInput(
+        f"Model with name {model} answers in parts; ask it over V1, path :predict, over V2, path /infer_stream or a "
+        "WebSocket at /infer, or over gRPC by ModelStreamInfer"
+    )
+
+
 def tensor(name: str, value: Any, spec: TensorSpec | None = None) -> Tensor:
     """A tensor from what a model returned for one output.
 
@@ -119,7 +133,7 @@ def _named(result: Any, specs: Sequence[TensorSpec]) -> list[tuple[str, Any]]:
             raise InferenceError("The model's outputs must be named by text")
         return list(result.items())
     if isinstance(result, AsyncIterator):
-        raise InferenceError("The model answers as a stream of parts, which this protocol does not carry")
+        raise InferenceError("The model returned a stream of parts; make its predict an async generator")
     pandas: Any = sys.modules.get("pandas")  # a frame can only be here if its library is
     if pandas is not None and isinstance(result, pandas.DataFrame):
         return [(str(column), result[column].to_numpy()) for column in result.columns]

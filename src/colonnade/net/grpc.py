@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from colonnade.errors import Error, InvalidInput
@@ -81,8 +82,11 @@ def stream(
     limit: int,
     message: Callable[[bytes], None],
     end: Callable[[], None],
+    failed: Callable[[Exception], object] | None = None,
 ) -> None:
-    """Call `message` with each message of a streaming call as it comes, then `end`. What they raise is answered."""
+    """Call `message` with each message of a streaming call as it comes, then `end`. What they raise is answered, or
+    goes to `failed`, which answers it."""
+    refused = partial(refuse, exchange) if failed is None else failed
     reader = framing.MessageReader(limit)
 
     def chunk(data: bytes) -> None:
@@ -90,7 +94,7 @@ def stream(
             for one, packed in reader.feed(data):
                 message(framing.inflated(one, head.coding, limit) if packed else one)
         except Exception as error:
-            refuse(exchange, error)
+            refused(error)
 
     def ended() -> None:
         try:
@@ -98,7 +102,7 @@ def stream(
                 raise InvalidInput("the stream ends inside a message")
             end()
         except Exception as error:
-            refuse(exchange, error)
+            refused(error)
 
     exchange.bounded = False  # its messages are
     exchange.stream(chunk, ended)

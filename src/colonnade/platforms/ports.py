@@ -11,15 +11,22 @@ def free_port(taken: Container[int] = (), host: str = "127.0.0.1") -> int:
 
     Another program may take it before the replica does; the replica then fails and is started again with another one.
     """
+    return free_ports(1, taken, host)[0]
+
+
+def free_ports(count: int, taken: Container[int] = (), host: str = "127.0.0.1") -> list[int]:
+    """So many of them."""
     held: list[socket.socket] = []
+    found: list[int] = []
     try:
-        while True:
+        while len(found) < count:
             probe = socket.socket()
             held.append(probe)
             probe.bind((host, 0))
             port: int = probe.getsockname()[1]
             if port not in taken:
-                return port
+                found.append(port)
+        return found
     finally:
         for probe in held:
             probe.close()

@@ -18,7 +18,6 @@ from colonnade.resources.strict import suggestion
 
 SERVING_CONTAINER = "kserve-container"
 TRANSFORMER_CONTAINER = "transformer-container"
-ONE_PROCESS = "one process per replica is run; put the transformer under spec.transformer"
 
 FORMATS = (
     "sklearn",
@@ -305,11 +304,11 @@ def main_container(containers: list[Any]) -> Any:
 
 
 def container(value: Any, component: Mapping[str, Any]) -> Ruling | None:
-    """Only the main container of a component runs; with a model form beside it, none does."""
+    """The main container of a component runs, and a transformer beside what predicts; others do not."""
     containers = component.get("containers")
     beside = _has_framework(component) or (isinstance(containers, list) and len(containers) > 1)
     if beside and isinstance(value, dict) and value.get("name") == TRANSFORMER_CONTAINER:
-        return Ruling(CLUSTER_ONLY, f"a service with one is refused: {ONE_PROCESS}")
+        return None
     if _has_framework(component):
         return Ruling(CLUSTER_ONLY, f"containers beside a model are {NOT_RUN}: only the model is served")
     if isinstance(containers, list) and main_container(containers) is value:

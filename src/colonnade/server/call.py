@@ -137,7 +137,7 @@ class HttpCall(Call):
 
     @property
     def request_headers(self) -> Mapping[str, str]:
-        return _text(self.exchange.headers) if self.execution.takes_headers else _NO_HEADERS
+        return headers_text(self.exchange.headers) if self.execution.takes_headers else _NO_HEADERS
 
     @property
     def response_headers(self) -> dict[str, str]:
@@ -228,7 +228,8 @@ class HttpCall(Call):
         asyncio.get_running_loop().run_in_executor(None, work).add_done_callback(done)
 
 
-def _text(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+def headers_text(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The headers of a request as a model gets them."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
 
 

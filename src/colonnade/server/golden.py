@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from colonnade.errors import Error, LoadFailed
+from colonnade.model.results import whole
 from colonnade.runtimes.golden import Case
 from colonnade.server import v1answers
 from colonnade.server.batcher import Call
@@ -102,7 +103,7 @@ async def _check(case: Case, execution: Execution, name: str) -> None:
 
 async def _infer(case: Case, execution: Execution, name: str) -> tuple[InferRequest, InferResponse]:
     request = v2.decode(case.request, None, name, execution.version)
-    response: InferResponse = await _outcome(execution, execution.infer, request, len(case.request))
+    response = whole(await _outcome(execution, execution.infer, request, len(case.request)), name)
     v2.encode(response, request)  # what cannot be written is no answer
     return request, response
 

@@ -15,6 +15,7 @@ from colonnade.net.grpc import CallHead
 from colonnade.net.grpc_reflection import PATHS, Reflection
 from colonnade.server.grpc_infer import INFER, begin_infer
 from colonnade.server.grpc_service import InferenceService
+from colonnade.server.grpc_stream import STREAM, InferStreams
 from colonnade.server.health import health
 from colonnade.server.metrics import ReplicaMetrics
 from colonnade.server.repository import Repository
@@ -28,10 +29,12 @@ class GrpcApp:
         self._infer = partial(begin_infer, repository, metrics, max_message)
         self._repository = repository
         self._reflection = Reflection()
+        self._streams = InferStreams(repository, metrics, max_message)
         service = InferenceService(repository)
         self._methods: dict[bytes, Callable[[Exchange, CallHead], None]] = {
             **{path: partial(service.call, method) for path, method in service.methods.items()},
             **health(repository).methods,
+            STREAM: self._streams,
         }
         repository.on_change.append(self._changed)
 
@@ -60,3 +63,4 @@ class GrpcApp:
     def _changed(self) -> None:
         if self._repository.draining:
             self._reflection.close()
+            self._streams.close()

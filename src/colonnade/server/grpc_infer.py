@@ -8,8 +8,10 @@ from time import monotonic
 from typing import Any
 
 from colonnade.errors import TooLarge
+from colonnade.model.results import whole
 from colonnade.net import Exchange, Header, grpc
 from colonnade.net.grpc import CallHead
+from colonnade.server import parameters
 from colonnade.server.call import Body, HttpCall, model_fields
 from colonnade.server.execution import Ticket
 from colonnade.server.identity import new_id
@@ -88,10 +90,11 @@ class GrpcInferCall(HttpCall):
     def start(self, body: Body) -> Ticket | None:
         self._request = request = codec.decode(self._message)
         request.id = request.id or new_id()
+        self.deadline = parameters.deadline(request, self.deadline)
         return self.run(self.execution.infer, request, self._size)
 
     def write(self, result: Any) -> None:
-        message = codec.encode(result, self._request).SerializeToString()
+        message = codec.encode(whole(result, self.hosted.name), self._request).SerializeToString()
         size, limit = len(message), self._max_body
         if size > limit:
             raise TooLarge(f"The answer has {size} bytes, over the limit of {limit} (--max-message); ask for less")

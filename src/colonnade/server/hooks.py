@@ -15,10 +15,9 @@ from functools import partial, wraps
 from time import perf_counter
 from typing import Any, cast
 
-from colonnade.errors import Error, InvalidInput, NotImplementedByModel
+from colonnade.errors import Error, NotImplementedByModel
 from colonnade.model import foreign
 from colonnade.model.contract import Model
-from colonnade.wire.tensors import InferRequest
 
 _log = logging.getLogger(__name__)
 
@@ -54,9 +53,8 @@ def _timed(
     if inspect.isasyncgenfunction(function):
 
         @wraps(function)
-        async def begin(payload: Any, *args: Any, **kwargs: Any) -> Any:
-            refuse_stream(payload)
-            return _timed_parts(function(payload, *args, **kwargs), observe, samples, refusal)
+        async def begin(*args: Any, **kwargs: Any) -> Any:
+            return _timed_parts(function(*args, **kwargs), observe, samples, refusal)
 
         return begin
     if inspect.iscoroutinefunction(function):
@@ -124,13 +122,3 @@ def _unimplemented(otherwise: str, function: Callable[..., Any], error: NotImple
     if not own:
         _log.warning("a hook raised NotImplementedError", exc_info=error)
     return NotImplementedByModel((str(error) if own else "") or otherwise)
-
-
-def refuse_stream(payload: Any) -> None:
-    """Refuses a V2 or gRPC request to a model that answers in parts, for which those protocols have no form.
-
-    Raises:
-        InvalidInput: names the protocol that streams.
-    """
-    if isinstance(payload, InferRequest):
-        raise InvalidInput(f"Model with name {payload.model_name} answers in parts; ask it over V1, path :predict")

@@ -7,7 +7,8 @@ the wait that a new request would have. Pure: the caller brings the clock and re
 The controller is CoDel's (Nichols and Jacobson, "Controlling Queue Delay", RFC 8289), applied where a request arrives
 instead of where it leaves, since a refusal at once costs its client nothing. A queue that is long for a moment is a
 burst and does its work; a queue that stays long only adds delay. So a wait above `target` is allowed for `interval`,
-and after that new work that would wait longer than `target` is refused until the queue has drained to it. A wait of
+and after that new work that would wait longer than `target` is refused until the queue has drained to it. An overload
+that comes back within `MEMORY` intervals is the same one, which is allowed no further burst (section 5.4). A wait of
 `BURST` targets is refused at any time, once `SAMPLES` measurements, or a `FEW` long ones, say so by their median: a
 machine that was busy with something else for a moment says nothing about the model. CoDel never empties a link for one
 packet larger than its target; likewise a model whose runs are slow may always hold `RUNS` of them in its queue.
@@ -27,6 +28,7 @@ from statistics import median
 from colonnade.errors import DeadlineExceeded, Error, Overloaded
 
 BURST = 2.0  # targets: the longest estimated wait, even for a moment
+MEMORY = 16  # intervals after a refusal in which a wait above the target is no burst
 RUNS = 4.0  # runs of a slow model that may always wait
 SAMPLES = 8  # the newest measurements, whose median refuses a burst
 FEW = 3  # of a slow model, that refuse it, too, if they add up to more than
@@ -56,6 +58,7 @@ class Admission:
         "_max_bytes",
         "_max_requests",
         "_now",
+        "_refused",
         "_run",
         "_runs",
         "_samples",
@@ -88,6 +91,7 @@ class Admission:
         self._last_requests = 0
         self._backlogged = False  # the queue has not been empty since the last start
         self._above_since: float | None = None
+        self._refused = float("-inf")  # when a request was refused last for the wait that it would have had
         self._now = 0.0
         self._tried = float("-inf")  # when the estimate was last put to the test
 
@@ -140,8 +144,10 @@ class Admission:
             self._above_since = None
             return None
         if self._above_since is None:
-            self._above_since = now
+            again = now - self._refused < MEMORY * self._interval
+            self._above_since = now - self._interval if again else now
         if now - self._above_since >= self._interval or (wait > BURST * target and self._typical_wait > BURST * target):
+            self._refused = now
             return self._overloaded(f"The request would wait {wait:.3g} s; the target is {target:.3g} s")
         return None
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Any
 
 from colonnade.errors import InvalidInput
-from colonnade.net import deadlines
+from colonnade.model.results import whole
+from colonnade.server import parameters
 from colonnade.server.call import Body, HttpCall
 from colonnade.server.execution import Ticket
 from colonnade.server.identity import new_id
 from colonnade.wire import v2 as codec
-from colonnade.wire.tensors import InferRequest, Parameters
+from colonnade.wire.tensors import InferRequest
 
 HEADER_LENGTH = b"inference-header-content-length"
 _BINARY = b"application/octet-stream"
@@ -44,21 +44,11 @@ class V2Call(HttpCall):
             request.id = new_id() if identity is None else identity.decode("latin-1")
         self._request = request
         if request.parameters is not None:
-            self._shorten(request.parameters)
+            self.deadline = parameters.deadline(request, self.deadline)
         return self.run(self.execution.infer, request, len(body))
 
-    def _shorten(self, parameters: Parameters) -> None:
-        """Takes the parameter `timeout`: it is for the server, and the model does not see it."""
-        if deadlines.PARAMETER not in parameters:
-            return
-        seconds = deadlines.of_parameter(parameters.pop(deadlines.PARAMETER))
-        if not parameters:
-            self._request.parameters = None
-        if seconds is not None:
-            self.deadline = deadlines.earlier(self.deadline, monotonic() + seconds)
-
     def write(self, result: Any) -> None:
-        header_length, chunks = codec.encode(result, self._request)
+        header_length, chunks = codec.encode(whole(result, self.hosted.name), self._request)
         if header_length is None:
             self.answer(chunks, _JSON)
         else:

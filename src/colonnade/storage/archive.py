@@ -97,11 +97,11 @@ def _place(source: str, folder: Path, name: str) -> Path | None:
     return folder.joinpath(*parts.parts)
 
 
-def _write(place: Path, content: IO[bytes], mode: int, budget: _Budget, piece: int = _BLOCK) -> None:
+def _write(place: Path, content: IO[bytes], mode: int, budget: _Budget) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)  # a later member of the same name replaces a file or a link, never what it points to
     with place.open("xb") as target:
-        while block := content.read(piece):
+        while block := content.read(_BLOCK):
             budget.write(len(block))
             target.write(block)
     place.chmod(0o755 if mode & 0o100 else 0o644)
@@ -173,6 +173,11 @@ def _unpack_zip(path: Path, folder: Path, source: str, budget: _Budget) -> None:
                 place.mkdir(parents=True, exist_ok=True)
             elif member.flag_bits & 0x1:
                 raise LoadFailed(f"{source} is encrypted; give it unencrypted")
+            elif not zip_stream.streams(member):
+                raise LoadFailed(
+                    f"{source} holds {member.filename!r}, packed by method {member.compress_type}; pack it by deflate, "
+                    "or make a .tar.xz"
+                )
             elif stat.S_ISLNK(mode):
                 with archive.open(member) as content:
                     _link(source, folder, place, member.filename, content.read(4096).decode("utf-8", "replace"))
@@ -180,7 +185,7 @@ def _unpack_zip(path: Path, folder: Path, source: str, budget: _Budget) -> None:
                 raise LoadFailed(f"{source} holds {member.filename!r}, which is a device or a pipe; refused")
             else:
                 with archive.open(member) as content:
-                    _write(place, content, mode, budget, zip_stream.piece_of(member))
+                    _write(place, content, mode, budget)
 
 
 def _links(folder: Path) -> Iterator[Path]:
@@ -200,8 +205,8 @@ def require_links_inside(folder: Path, source: str) -> None:
             raise LoadFailed(f"{source} holds the link {link.name!r}, which leaves its folder; refused")
 
 
-def unpack(path: Path, folder: Path, source: str, limits: Limits, rename: Rename | None = None) -> None:
-    """Unpack the archive at `path` into the existing empty `folder`.
+def unpack(path: Path, folder: Path, source: str, limits: Limits, rename: Rename | None = None) -> int:
+    """Unpack the archive at `path` into the existing empty `folder`; tells how many bytes its files have.
 
     The caller removes the folder when this raises; a folder is used only after this returned.
 
@@ -231,3 +236,4 @@ def unpack(path: Path, folder: Path, source: str, limits: Limits, rename: Rename
             raise LoadFailed(f"{source} is damaged: {error}; make the archive again") from error
         raise LoadFailed(f"{source} cannot be unpacked: {error.strerror or error}") from error
     require_links_inside(folder, source)
+    return budget.unpacked

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from colonnade.errors import LoadFailed
 from colonnade.storage import archive
 from colonnade.storage.limits import Limits
 
@@ -33,17 +34,23 @@ class Stack:
         self._source = source
         self._limits = limits
         self._root = root
+        self._unpacked = 0
         self.names: set[str] = set()
 
     def lay(self, layer: Path) -> None:
         """Unpack a layer and lay it over the others.
 
         Raises:
-            LoadFailed: see `archive.unpack`.
+            LoadFailed: see `archive.unpack`; or all layers together are too large.
         """
         folder = self._scratch / "layer"
         folder.mkdir()
-        archive.unpack(layer, folder, self._source, self._limits, self._renamed)
+        self._unpacked += archive.unpack(layer, folder, self._source, self._limits, self._renamed)
+        if self._unpacked > self._limits.unpacked_bytes:  # an image may have many layers, and each of them many times
+            raise LoadFailed(
+                f"the layers of {self._source} unpack to more than {self._limits.unpacked_bytes} bytes, the limit for "
+                "one image; make it smaller"
+            )
         _merge(folder, self._content)
         shutil.rmtree(folder)
 

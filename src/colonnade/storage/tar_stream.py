@@ -27,12 +27,12 @@ else:
 _HEADER_BYTES = 1 << 20  # of all headers of one member; a path has 4 KiB at most
 
 # First bytes of the compressions that tar files come in -> reader.
-_COMPRESSIONS: tuple[tuple[bytes, Callable[[Path], IO[bytes]]], ...] = (
-    (b"\x1f\x8b", lambda path: cast("IO[bytes]", gzip.open(path))),
-    (b"BZh", lambda path: cast("IO[bytes]", bz2.open(path))),
-    (b"\xfd7zXZ", lambda path: cast("IO[bytes]", lzma.open(path))),
-    (b"\x5d\x00", lambda path: cast("IO[bytes]", lzma.open(path))),
-    (b"\x28\xb5\x2f\xfd", lambda path: cast("IO[bytes]", zstd.open(path, "rb"))),
+_COMPRESSIONS: tuple[tuple[bytes, Callable[[Path], object]], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ", lzma.open),
+    (b"\x5d\x00", lzma.open),
+    (b"\x28\xb5\x2f\xfd", zstd.open),
 )
 
 DAMAGED = (EOFError, lzma.LZMAError, zstd.ZstdError)
@@ -49,7 +49,7 @@ class TarStream(io.RawIOBase):
         with path.open("rb") as file:
             head = file.read(8)
         reader = next((found for magic, found in _COMPRESSIONS if head.startswith(magic)), None)
-        self._file = path.open("rb") if reader is None else reader(path)
+        self._file = path.open("rb") if reader is None else cast("IO[bytes]", reader(path))
         self._reach = reach
         self._source = source
         self._left: int | None = _HEADER_BYTES  # None while a member's content is read

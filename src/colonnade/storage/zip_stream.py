@@ -2,7 +2,7 @@
 
 `zipfile` reads the directory at a zip file's end whole and makes an object of each entry, before its caller learns how
 many there are: a file of nothing but entries becomes thirty times its size in memory. And of compressions other than
-deflate it unpacks a whole piece at once, however large that gets.
+deflate it unpacks each 4 KiB at once, of which bzip2 makes gigabytes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import IO, cast
 
 _DIRECTORY_BYTES = 64 << 20
 _ENTRY = b"PK\x01\x02"
-_PIECE = 1 << 20
-_SMALL_PIECE = 4096  # the least that `zipfile` unpacks at once: of the strongest compression some 100 MB
 
 
 class TooLarge(Exception):
@@ -73,8 +71,3 @@ def opened(file: IO[bytes], entries: int) -> zipfile.ZipFile:
 def streams(member: zipfile.ZipInfo) -> bool:
     """Whether a member's compression gives no more than it is asked for: `stored` and `deflate` do."""
     return member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
-
-def piece_of(member: zipfile.ZipInfo) -> int:
-    """How much of a member may be asked for at once without a surprise."""
-    return _PIECE if streams(member) else _SMALL_PIECE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,58 @@ def test_a_wrong_golden_answer_keeps_a_revision_from_the_traffic(plane: Plane, m
     plane.apply("golden", python(folder, "two"))
     assert "does not answer as its golden.json says" in failed(plane, "golden")["message"]
     assert plane.predict("golden")[0] == "one"
+
+
+def running(plane: Plane, name: str) -> list[dict[str, Any]]:
+    """The pods of a service whose process runs."""
+    statuses = ((pod, pod["status"].get("containerStatuses") or [{}]) for pod in plane.pods(name))
+    return [pod for pod, [status] in statuses if "running" in (status.get("state") or {})]
+
+
+def end(pod: dict[str, Any]) -> None:
+    """Kill a pod's process."""
+    [status] = pod["status"]["containerStatuses"]
+    os.kill(int(status["containerID"].removeprefix("process://")), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", ["pin", "code"])
+def test_what_was_exchanged_where_it_lies_is_not_started(plane: Plane, tmp_path: Path, kind: str) -> None:
+    name, file = f"exchanged-{kind}", tmp_path / "model.joblib"
+    joblib.dump(LogisticRegression(max_iter=1000).fit(X, Y), file)
+    honest = file.read_bytes()
+    pin = {"colonnade.dev/model-digest": f"sha256:{hashlib.sha256(honest).hexdigest()}"} if kind == "pin" else {}
+    plane.apply(name, sklearn(file), **pin)
+    plane.until(lambda: plane.ready(name))
+
+    if kind == "pin":
+        joblib.dump(LogisticRegression(max_iter=1000).fit(X, Y == 1), file)
+        reason = "this is not the model that was pinned"
+    else:
+        file.write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+        reason = "posix.system"
+    plane.apply(name, sklearn(file, minReplicas=2), **pin)  # a copy of the pod that serves
+    assert reason in failed(plane, name)["message"]
+    assert len(running(plane, name)) == 1, "the one that runs is left alone"
+
+    end(running(plane, name)[0])
+    plane.until(lambda: len(plane.pods(name)) == 2 and not running(plane, name))
+    found = plane.until(lambda: plane.condition(name, "ArtefactSafe")["status"] == "False" and recorded(plane, name))
+    assert found["verdict"] == "Refused"
+    assert reason in plane.condition(name)["message"]
+    reasons = {pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] for pod in plane.pods(name)}
+    assert "ArtefactRefused" in reasons
+    assert not (tmp_path / "ran").exists()
+
+    file.write_bytes(honest)
+    plane.until(lambda: plane.ready(name) and plane.condition(name, "ArtefactSafe")["status"] == "True", 60.0)
+    assert recorded(plane, name)["verdict"] == "Passed"
+
+
+def test_an_honest_change_where_it_lies_is_told(plane: Plane, tmp_path: Path) -> None:
+    joblib.dump(LogisticRegression(max_iter=1000).fit(X, Y), tmp_path / "model.joblib")
+    plane.apply("changed", sklearn(tmp_path / "model.joblib"))
+    plane.until(lambda: plane.ready("changed"))
+    before = recorded(plane, "changed")["digest"]
+    joblib.dump(LogisticRegression(max_iter=1000).fit(X, Y == 1), tmp_path / "model.joblib")
+    end(running(plane, "changed")[0])
+    plane.until(lambda: plane.ready("changed") and recorded(plane, "changed")["digest"] != before)

@@ -10,6 +10,7 @@ from colonnade.control.rollouts.analysis import Counts
 from colonnade.control.rollouts.progress import Progress
 from colonnade.control.rollouts.traffic import Traffic
 from colonnade.control.rollouts.underway import Rollouts
+from colonnade.observe import latency
 
 from ..kserve_objects import isvc, revision
 
@@ -26,9 +27,9 @@ class Scene:
         self.rollouts = Rollouts(self.traffic.counts, now=lambda: self.now)
         self.isvc = isvc(annotations=annotations)
 
-    def answered(self, name: str, answers: int, errors: int = 0, epoch: float = 1.0) -> None:
+    def answered(self, name: str, answers: int, errors: int = 0, epoch: float = 1.0, **more: Any) -> None:
         line: dict[str, Any] = {"namespace": "ns", "revision": name, "epoch": epoch, "latencies": []}
-        self.traffic.observe(0, {**line, "answers": answers, "errors": errors})
+        self.traffic.observe(0, {**line, "answers": answers, "errors": errors, **more})
 
     def move(self, **fields: Any) -> progress.Move | None:
         found = self.rollouts.move(self.isvc, "predictor", revision(2, **fields), ONE)
@@ -164,3 +165,36 @@ def test_counts_are_summed_over_processes_and_their_restarts() -> None:
     traffic.observe(0, {})
     traffic.keep(set())
     assert traffic.counts("ns", ONE) == Counts()
+
+
+def test_what_is_under_way_counts_as_long_as_its_process_is_heard() -> None:
+    now = 10.0
+    traffic = Traffic(now=lambda: now)
+    line: dict[str, Any] = {"namespace": "ns", "revision": ONE, "answers": 1, "latencies": [1, 0]}
+    traffic.observe(0, {**line, "epoch": 1.0, "late": [0, 3]})
+    traffic.observe(1, {**line, "epoch": 1.0, "late": []})
+    assert traffic.counts("ns", ONE) == Counts(2, 0, (2, 0), (0, 3))
+    now += 4
+    traffic.observe(1, {**line, "epoch": 1.0, "late": [2, 0]})
+    assert traffic.counts("ns", ONE).late == (2, 3)
+    now += 2
+    assert traffic.counts("ns", ONE).late == (2, 0), "the first process tells nothing any more"
+    traffic.observe(1, {**line, "epoch": 2.0, "late": []})
+    assert traffic.counts("ns", ONE) == Counts(3, 0, (3, 0), ()), "what was under way ended with its process"
+
+
+def test_a_revision_that_hangs_is_rolled_back_without_an_answer() -> None:
+    scene = Scene(ANALYSED)
+    scene.percent()
+    scene.percent()
+    scene.answered(ONE, 100, latencies=_latencies(0.01, 100))
+    scene.answered(TWO, 0, late=_latencies(7.0, 4))
+    found = scene.move()
+    assert found is not None
+    assert "4 of 4 requests hang, without an answer for more than 5 s" in found.rejected
+
+
+def _latencies(seconds: float, count: int) -> list[int]:
+    found = [0] * len(latency.BOUNDS)
+    found[latency.bucket(seconds)] = count
+    return found

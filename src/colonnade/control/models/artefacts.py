@@ -101,9 +101,10 @@ class Artefacts:
             found = [(*self._bring(errand, progress), below) for errand, below in errands]
             origin = "; ".join(words for _, words, _ in found if words)
             path = found[0][0]
+            in_place = any(self.cache.key_in(str(piece.absolute())) is None for piece, _, _ in found)
             if source.pieces:
                 path = assemble(self.cache, [(piece, below) for piece, _, below in found])
-            return Fetched(path, origin, self._inspect(path, source))
+            return Fetched(path, origin, self._inspect(path, source), in_place)
 
         return work
 

@@ -40,11 +40,13 @@ class Fetched(NamedTuple):
         path: a file or a folder.
         origin: what was used instead of the URI, in words: a mirror, or a local model cache; or "".
         report: what a scan of it said, if it was scanned.
+        in_place: it is used where it lies, and may be changed there.
     """
 
     path: Path
     origin: str = ""
     report: Report | None = None
+    in_place: bool = False
 
 
 class Fetching(NamedTuple):

@@ -177,6 +177,13 @@ def noted(pod: dict[str, Any], reports: Sequence[Report]) -> dict[str, Any]:
     return {**made, "spec": {**pod["spec"], "containers": [{**container, "args": args}, *others]}}
 
 
+def worst(records: Iterable[str]) -> str:
+    """Of what several replicas noted: that one must not load it, else what any of them was held against; or ""."""
+    noted = [each for each in records if each]
+    refused = (each for each in noted if (found := fact(each)) is not None and found.status == "False")
+    return next(refused, next(iter(noted), ""))
+
+
 def fact(recorded: str) -> Fact | None:
     """The condition that follows from a record; None while nothing was scanned."""
     if not recorded:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from colonnade.control.index import SERVICES
 from colonnade.control.machine import claims
 from colonnade.control.machine.budget import Budget
 from colonnade.control.machine.parking import Parking, weights
+from colonnade.control.models import safety
 from colonnade.control.objects import Ref
 from colonnade.control.replicas import podstatus, replica
 from colonnade.control.replicas.podstatus import CRASH_LOOP, Unschedulable, Waiting
@@ -29,9 +31,9 @@ from colonnade.control.routes import routing
 from colonnade.control.services import components
 from colonnade.control.store import Store
 from colonnade.control.workqueue import Key, backoff
-from colonnade.platforms.base import Platform, ReplicaSpec, ReplicaState
+from colonnade.platforms.base import Platform, ReplicaSpec, ReplicaState, pod_of, replica_key
 from colonnade.platforms.budget import Held
-from colonnade.platforms.ports import free_port
+from colonnade.platforms.ports import free_port, free_ports
 from colonnade.platforms.records import TERMINATION
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,13 @@ MODELS = "models"  # in a replica's folder: models that are single files
 COMPILE_REPORT = "compile.json"  # there too: what became of the model's compiled form
 LOOK_AGAIN = 2.0  # seconds, while a model is being compiled
 HEALTHY_AFTER = 60.0  # seconds of readiness after which earlier crashes are forgotten
+
+Hold = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Looks at what a pod's processes are about to load; raises the errors family if they must not."""
+
+
+async def nothing_held(pod: Mapping[str, Any]) -> None:
+    """Where no pod uses models that may be changed."""
 
 
 @dataclass(slots=True)
@@ -71,10 +80,13 @@ class Pods:
         pooling: Pooling = Pooling(),  # noqa: B008  a value
         parking: Parking | None = None,
         model_sets: Path = Path(),
+        hold: Hold = nothing_held,
     ) -> None:
         """`run` is the folder of the replicas' sockets; `ports` has the services' own;
         `compiled` is the folder of compiled models; `budget` admits; `pooling` says which replicas are
-        forked; `model_sets` is the folder of the models of multi-model services."""
+        forked; `model_sets` is the folder of the models of multi-model services; `hold` looks at the models of a
+        pod before each start, and raises if they must not be loaded."""
+        self._hold = hold
         self._model_sets = model_sets
         self._store = store
         self._platform = platform
@@ -87,7 +99,7 @@ class Pods:
         self._ready_timeout = ready_timeout
         self._pooling = pooling
         self._parking = parking or Parking(0)
-        self._trouble: dict[Key, _Trouble] = {}
+        self._trouble: dict[str, _Trouble] = {}  # by the process's key
 
     def keys(self) -> Iterable[Key]:
         """All pods, and all replicas whose pod is gone."""
@@ -100,60 +112,75 @@ class Pods:
         And remove what replicas left whose pods were deleted when nobody had the time to.
         """
         keys = list(self.keys())
-        self._platform.sweep(str(key) for key in keys)
+        pods = {key: self._store.get(Ref("", "pods", *key)) for key in keys}
+        self._platform.sweep(each for key, pod in pods.items() for each in _processes(key, pod))
         for key in keys:
-            pod, state = self._store.get(Ref("", "pods", *key)), self._platform.get(str(key))
-            if pod is not None:
-                self._write(key, pod, state if state is not None and state.running else None, None, "")
+            for number in range(_count(pods[key])):
+                pod = self._store.get(Ref("", "pods", *key))
+                if pod is not None:
+                    state = self._platform.get(_name(key, pod, number))
+                    self._write(key, pod, state if state is not None and state.running else None, None, "", number)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Make the process of one pod what the pod says. Returns seconds until the next look."""
-        pod = self._store.get(Ref("", "pods", *key))
-        state = self._platform.get(str(key))
-        if pod is None:
-            await self._remove(key, state)
-            return None
-        if state is None:
-            return await self._begin(key, pod, None)
-        if state.running:
-            return await self._tend(key, pod, state)
-        return await self._begin(key, pod, state)
+        """Make the processes of one pod what the pod says. Returns seconds until the next look.
 
-    async def _remove(self, key: Key, state: ReplicaState | None) -> None:
-        self._trouble.pop(key, None)
-        await self._platform.stop(str(key))
-        await self._platform.forget(str(key))  # one that never started has left files too
-        if state is not None:
+        Those behind the first come before it, which is told where they listen.
+        """
+        pod = self._store.get(Ref("", "pods", *key))
+        if pod is None:
+            await self._remove(key)
+            return None
+        waits: list[float] = []
+        for number in reversed(range(_count(pod))):
+            wait = await self._reconcile(key, self._store.get(Ref("", "pods", *key)) or pod, number)
+            waits += [] if wait is None else [wait]
+        return min(waits, default=None)
+
+    async def _reconcile(self, key: Key, pod: dict[str, Any], number: int) -> float | None:
+        """The same for one of its processes."""
+        state = self._platform.get(_name(key, pod, number))
+        if state is not None and state.running:
+            return await self._tend(key, pod, state, number)
+        return await self._begin(key, pod, state, number)
+
+    async def _remove(self, key: Key) -> None:
+        states = [state for state in self._platform.list() if pod_of(state.spec.key) == str(key)]
+        await asyncio.gather(*(self._platform.stop(state.spec.key) for state in states))
+        for name in {str(key), *(state.spec.key for state in states)}:
+            self._trouble.pop(name, None)
+            await self._platform.forget(name)  # one that never started has left files too
+        for state in states:
             _remove_sockets(state)
         self._budget.release(key)  # what it held is free only now
-        if state is not None:
+        for state in states:
             await self._park(key, state.spec)
 
-    async def _tend(self, key: Key, pod: dict[str, Any], state: ReplicaState) -> float | None:
+    async def _tend(self, key: Key, pod: dict[str, Any], state: ReplicaState, number: int) -> float | None:
         """The process runs: report it, and end it if it is stuck or takes too long to become ready."""
         now = self._now()
-        was_ready = podstatus.is_ready(pod)
-        self._write(key, pod, state, None, "")
+        name = state.spec.key
+        was_ready = bool(podstatus.container_status(pod, number).get("ready"))
+        self._write(key, pod, state, None, "", number)
         if state.stuck:
-            container = pod["spec"]["containers"][0]["name"]
+            container = pod["spec"]["containers"][number]["name"]
             self._events.record(pod, "Unhealthy", f"Liveness probe failed: {state.stuck}", "Warning")
             self._events.record(pod, "Killing", f"Container {container} failed liveness probe, will be restarted")
-            await self._platform.stop(str(key))
+            await self._platform.stop(name)
             return 0.0
         if state.ready and not was_ready:
             self._events.record(pod, "Ready", f"Process {state.pid} takes requests")
         elif was_ready and not state.ready:
             self._events.record(pod, "Unhealthy", f"Readiness probe failed: {state.reason}", "Warning")
         if state.ready:
-            compiled = self._compile_report(key)
+            compiled = self._compile_report(name)
             again = LOOK_AGAIN if compiled is not None and compiled.state == podstatus.CONVERTING else None
-            trouble = self._trouble.get(key)
+            trouble = self._trouble.get(name)
             if trouble is None or again is not None:
                 return again
             healthy = now - (state.ready_since or now)
             if healthy < HEALTHY_AFTER:
                 return HEALTHY_AFTER - healthy
-            del self._trouble[key]
+            del self._trouble[name]
             return None
         if was_ready:
             return None
@@ -162,36 +189,38 @@ class Pods:
             return left
         message = f"Process {state.pid} was not ready in {self._ready_timeout:g} s: {state.reason}"
         self._events.record(pod, "Unhealthy", message, "Warning")
-        await self._platform.stop(str(key))
+        await self._platform.stop(name)
         return 0.0
 
-    async def _begin(self, key: Key, pod: dict[str, Any], ended: ReplicaState | None) -> float | None:
+    async def _begin(self, key: Key, pod: dict[str, Any], ended: ReplicaState | None, number: int) -> float | None:
         """No process runs: start one, at once or when the back-off is over."""
         now = self._now()
-        trouble = self._trouble.get(key)
+        trouble = self._trouble.get(_name(key, pod, number))
         if ended is not None and (trouble is None or trouble.seen != ended.finished):
-            trouble = self._crashed(key, pod, ended)
+            trouble = self._crashed(key, pod, ended, number)
         if trouble is not None and now < trouble.not_before:
-            tail = self._tail(key) if ended is not None else ""
-            self._write(key, pod, ended, Waiting(trouble.reason, trouble.message), tail)
+            tail = self._tail(ended.spec.key) if ended is not None else ""
+            self._write(key, pod, ended, Waiting(trouble.reason, trouble.message), tail, number)
             return trouble.not_before - now
         if ended is not None:
-            self._write(key, pod, ended, None, self._tail(key))  # keeps the end as the last state
+            self._write(key, pod, ended, None, self._tail(ended.spec.key), number)  # keeps the end as the last state
             pod = self._store.get(Ref("", "pods", *key)) or pod
-        return await self._start(key, pod, restarted=ended is not None)
+        return await self._start(key, pod, number, restarted=ended is not None)
 
-    async def _start(self, key: Key, pod: dict[str, Any], *, restarted: bool) -> float | None:
+    async def _start(self, key: Key, pod: dict[str, Any], number: int, *, restarted: bool) -> float | None:
+        name = _name(key, pod, number)
         try:
+            await self._hold(pod)
             held = self._budget.admit(key, pod)
             if isinstance(held, Unschedulable):
                 if podstatus.unscheduled(pod) != held.message:
                     self._events.record(pod, "FailedScheduling", held.message, "Warning")
-                self._write(key, pod, None, None, "", unscheduled=held)
+                self._write(key, pod, None, None, "", number, unscheduled=held)
                 return None  # it is looked at when there is room
-            place = self._place(key, pod)
+            place = self._place(key, pod, number)
             _link(replica.model_links(pod, Path(place.models)))
-            spec = replica.spec_of(pod, place, lambda resource, name: self._data(resource, key.namespace, name))
-            admitted = _admitted(spec, pod, held)
+            spec = replica.spec_of(pod, place, lambda kind, called: self._data(kind, key.namespace, called), number)
+            admitted = _admitted(spec, pod, held, number)
             isvc = self._sleeper(key.namespace, revisions.service_of(pod), revisions.component_of(pod))
             if isvc is not None:
                 self._parking.wake(f"{key.namespace}/{revisions.service_of(pod)}", weights(admitted.argv))
@@ -199,20 +228,21 @@ class Pods:
             await self._platform.start(msgspec.structs.replace(admitted, seed=seed))
         except (replica.Misconfigured, errors.LoadFailed, errors.InvalidInput) as error:
             reason = "RunContainerError" if isinstance(error, errors.LoadFailed) else "CreateContainerConfigError"
-            trouble = self._trouble.setdefault(key, _Trouble())
+            reason = safety.REFUSED if isinstance(error, safety.Refused) else reason
+            trouble = self._trouble.setdefault(name, _Trouble())
             trouble.failures += 1
             trouble.not_before = self._now() + backoff(trouble.failures)
             trouble.reason, trouble.message = reason, str(error)
             self._events.record(pod, "Failed", f"Error: {error}", "Warning")
-            self._write(key, pod, self._platform.get(str(key)), Waiting(reason, str(error)), "")
+            self._write(key, pod, self._platform.get(name), Waiting(reason, str(error)), "", number)
             return trouble.not_before - self._now()
-        state = self._platform.get(str(key))
+        state = self._platform.get(name)
         assert state is not None
-        container = pod["spec"]["containers"][0]["name"]
+        container = pod["spec"]["containers"][number]["name"]
         self._events.record(pod, "Created", f"Created container {container}")
         self._events.record(pod, "Started", f"Started container {container}")
-        restarts = podstatus.restart_count(pod) + (1 if restarted else 0)
-        self._write(key, pod, state, None, "", restarts)
+        restarts = podstatus.restart_count(pod, number) + (1 if restarted else 0)
+        self._write(key, pod, state, None, "", number, restarts)
         return self._ready_timeout
 
     def _sleeper(self, namespace: str, service: str, component: str) -> dict[str, Any] | None:
@@ -233,15 +263,15 @@ class Pods:
         if size:
             self._events.record(isvc, "Parked", f"Its model sleeps in memory without a process: {size} bytes")
 
-    def _crashed(self, key: Key, pod: dict[str, Any], ended: ReplicaState) -> _Trouble:
+    def _crashed(self, key: Key, pod: dict[str, Any], ended: ReplicaState, number: int) -> _Trouble:
         """Count an end that was not counted yet, and decide when to start again."""
-        trouble = self._trouble.setdefault(key, _Trouble())
+        trouble = self._trouble.setdefault(ended.spec.key, _Trouble())
         trouble.failures += 1
         trouble.seen = ended.finished
         delay = backoff(trouble.failures)
         trouble.not_before = (ended.finished or self._now()) + delay
         trouble.reason = CRASH_LOOP
-        container = pod["spec"]["containers"][0]["name"]
+        container = pod["spec"]["containers"][number]["name"]
         trouble.message = f"back-off {delay:g}s restarting failed container={container} pod={key.name}"
         how = podstatus.terminated(ended, "")
         log.warning("a replica crashed", extra={"pod": str(key), "exit_code": how["exitCode"], "retry_in": delay})
@@ -250,21 +280,24 @@ class Pods:
         )
         return trouble
 
-    def _place(self, key: Key, pod: dict[str, Any]) -> replica.Place:
+    def _place(self, key: Key, pod: dict[str, Any], number: int) -> replica.Place:
         http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
-        taken = {port for state in self._platform.list() if state.running for port in _ports(state)}
-        http_port = free_port(taken)
-        grpc_port = free_port(taken | {http_port})
-        folder = self._platform.folder(str(key))
+        taken = {port for state in self._platform.list() for port in _ports(state)}
+        before = self._platform.get(_name(key, pod, number)) if number else None  # others were told its ports
+        http_port, grpc_port, *_ = (*(_ports(before) if before is not None else ()), *free_ports(2, taken))
+        folder = self._platform.folder(_name(key, pod, number))
         service = Key(key.namespace, revisions.service_of(pod))
         direct = self._ports.port(Port(service, DIRECT))
-        predictor = self._ports.port(Port(service, components.PREDICTOR))
+        predictor, predictor_grpc = self._ports.port(Port(service, components.PREDICTOR)), None
+        if not number and _count(pod) > 1:
+            beside = self._platform.get(_name(key, pod, 1))
+            predictor, predictor_grpc = _ends(beside) if beside is not None else (None, None)
         return replica.Place(
             http,
             grpc,
             http_port,
             str(folder / TERMINATION),
-            str(folder / MODELS),
+            str(self._platform.folder(str(key)) / MODELS),
             direct,
             str(self._compiled),
             str(folder / COMPILE_REPORT),
@@ -272,6 +305,7 @@ class Pods:
             free_port(taken | {http_port, grpc_port}),
             predictor,
             str(self._model_sets / service.namespace / service.name),
+            predictor_grpc,
         )
 
     def _data(self, resource: str, namespace: str, name: str) -> Mapping[str, str] | None:
@@ -284,16 +318,16 @@ class Pods:
         decoded = {field: base64.b64decode(value).decode(errors="surrogateescape") for field, value in data.items()}
         return decoded | (found.get("stringData") or {})
 
-    def _compile_report(self, key: Key) -> podstatus.Compiled | None:
+    def _compile_report(self, name: str) -> podstatus.Compiled | None:
         try:
-            content = (self._platform.folder(str(key)) / COMPILE_REPORT).read_bytes()
+            content = (self._platform.folder(name) / COMPILE_REPORT).read_bytes()
             return msgspec.json.decode(content, type=podstatus.Compiled)
         except (OSError, msgspec.DecodeError):  # a server of the user's own writes none
             return None
 
-    def _tail(self, key: Key) -> str:
+    def _tail(self, name: str) -> str:
         try:
-            with self._platform.log_paths(str(key)).current.open("rb") as file:
+            with self._platform.log_paths(name).current.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - podstatus.MESSAGE_BYTES))
                 return podstatus.last_lines(file.read())
@@ -307,23 +341,41 @@ class Pods:
         state: ReplicaState | None,
         waiting: Waiting | None,
         tail: str,
+        number: int,
         restarts: int | None = None,
         unscheduled: Unschedulable | None = None,
     ) -> None:
-        count = podstatus.restart_count(pod) if restarts is None else restarts
-        ready = state is not None and state.running and state.ready
-        compiled = self._compile_report(key) if ready else None
-        status = podstatus.pod_status(pod, state, count, waiting, tail, self._now(), compiled, unscheduled)
+        count = podstatus.restart_count(pod, number) if restarts is None else restarts
+        first = self._platform.get(_name(key, pod, _count(pod) - 1))  # the one that holds the model
+        ready = first is not None and first.running and first.ready
+        compiled = self._compile_report(_name(key, pod, _count(pod) - 1)) if ready else None
+        status = podstatus.pod_status(pod, state, count, waiting, tail, self._now(), compiled, unscheduled, number)
         if status != pod.get("status"):
             fresh = self._store.get(Ref("", "pods", *key))
             if fresh is not None:
                 self._store.update(Ref("", "pods", *key), {**fresh, "status": status}, status=True)
 
 
-def _admitted(spec: ReplicaSpec, pod: Mapping[str, Any], held: Held) -> ReplicaSpec:
-    """The process of a pod with what it was admitted with."""
+def _count(pod: Mapping[str, Any] | None) -> int:
+    """How many processes a pod has."""
+    return 0 if pod is None else len(pod["spec"]["containers"])
+
+
+def _name(key: Key, pod: Mapping[str, Any], number: int) -> str:
+    """What the platform calls a process of a pod."""
+    return replica_key(str(key), replica.behind(pod, number))
+
+
+def _processes(key: Key, pod: Mapping[str, Any] | None) -> list[str]:
+    """What the platform calls those of a pod; those of one that is gone, too, as far as its name tells."""
+    return [str(key)] if pod is None else [_name(key, pod, number) for number in range(_count(pod))]
+
+
+def _admitted(spec: ReplicaSpec, pod: Mapping[str, Any], held: Held, number: int) -> ReplicaSpec:
+    """A process of a pod with what that was admitted with; one of several has its own limits."""
     env = {**spec.env, **claims.variables(held)}
-    return msgspec.structs.replace(spec, env=env, held=held, limits=claims.limits(pod, held))
+    own = {**pod, "spec": {**pod["spec"], "containers": [pod["spec"]["containers"][number]]}}
+    return msgspec.structs.replace(spec, env=env, held=held, limits=claims.limits(own, held))
 
 
 def _remove_sockets(state: ReplicaState) -> None:
@@ -339,7 +391,13 @@ def _link(links: Mapping[Path, Path]) -> None:
         link.symlink_to(file)
 
 
-def _ports(state: ReplicaState) -> set[int]:
-    """The ports of a replica that has some."""
-    addresses = (state.spec.http, state.spec.grpc or "")
-    return {int(found.rpartition(":")[2]) for found in addresses if found and not found.startswith("unix:")}
+def _ports(state: ReplicaState) -> tuple[int, ...]:
+    """The ports of a replica that has some: that of HTTP, and that of gRPC if it is another one."""
+    addresses = dict.fromkeys((state.spec.http, state.spec.grpc or ""))
+    return tuple(int(found.rpartition(":")[2]) for found in addresses if found and not found.startswith("unix:"))
+
+
+def _ends(state: ReplicaState) -> tuple[int | None, int | None]:
+    """Where a process on ports speaks HTTP and gRPC; what has one port for both is asked there."""
+    ports = _ports(state)
+    return (ports[0], ports[-1]) if ports else (None, None)

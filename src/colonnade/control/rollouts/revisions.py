@@ -4,15 +4,16 @@ A revision is one content of a component's template. Whatever would make a repli
 what only says how many replicas or how long a request may take does not. Each is kept as a `ControllerRevision`
 (`apps/v1`), the object in which Kubernetes keeps the history of its own workloads, so that an earlier one can be run
 again, and history survives a restart. Revisions of a component are counted from 1, those of variants together with the
-others, and a number is not given twice.
+others, and a number is not given twice while the service has the component.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ REVISION_LABEL = "serving.knative.dev/revision"
 VARIANT_LABEL = "colonnade.dev/variant"
 HASH_ANNOTATION = "colonnade.dev/revision-hash"
 PROVEN_ANNOTATION = "colonnade.dev/ready-since"  # when a replica of the revision was ready first
+FELL_ANNOTATION = "colonnade.dev/fell"  # why the traffic left the revision, which had failed soon after it was ready
 REJECTED_ANNOTATION = "colonnade.dev/rejected"  # why an analysis took the traffic from the revision
 DRAINING_ANNOTATION = "colonnade.dev/draining"  # on pods that get no new requests and are about to go
 
@@ -38,12 +40,15 @@ class Revision:
     """One content of a component.
 
     Attributes:
-        number: counts from 1 for each component of a service.
+        number: of its name.
         digest: of the template, 16 hex digits.
         template: see `components.template`.
         proven: a replica of it has been ready.
         rejected: why an analysis took the traffic from it, or "".
         created: RFC 3339, "" if it is not stored yet.
+        since: Unix time at which a replica of it was ready first, 0 if none was.
+        fell: how it failed soon after it was ready, or "".
+        renumbered: its number in the history, if its content was wanted again while it ran, else 0.
     """
 
     service: str
@@ -54,6 +59,14 @@ class Revision:
     proven: bool = False
     rejected: str = ""
     created: str = ""
+    since: float = 0.0
+    fell: str = ""
+    renumbered: int = 0
+
+    @property
+    def order(self) -> int:
+        """Its number in the history: the greatest is that of the newest revision."""
+        return self.renumbered or self.number
 
     @property
     def name(self) -> str:
@@ -68,16 +81,31 @@ def digest(template: Mapping[str, Any], runtime: object = None) -> str:
 
 
 def wanted(
-    service: str, component: Component, template: Mapping[str, Any], content: str, known: Iterable[Revision]
+    service: str,
+    component: Component,
+    template: Mapping[str, Any],
+    content: str,
+    known: Iterable[Revision],
+    running: Container[str] = (),
 ) -> Revision:
-    """The revision of content hash `content`: the newest one of the variant if it has that, else a new one."""
+    """The revision of content hash `content`: the newest one of the variant if it has that, else a new one.
+
+    An earlier one of that content that runs becomes the newest again, as the ReplicaSet of a Deployment does: whoever
+    goes back waits for no new replicas. `running` has the names of those that do, and to which one may go back.
+    """
     of_component = [each for each in known if each.component.name == component.name]
     of_variant = [each for each in of_component if each.component.variant == component.variant]
-    newest = max(of_variant, key=lambda each: each.number, default=None)
-    if newest is not None and newest.digest == content:
-        return newest
-    number = max((each.number for each in of_component), default=0) + 1
-    return Revision(service, component, number, content, template)
+    latest = newest(of_variant)
+    if latest is not None and latest.digest == content:
+        return latest
+    number = max((each.order for each in of_component), default=0) + 1
+    same = newest(each for each in of_variant if each.digest == content and each.name in running and not each.rejected)
+    return Revision(service, component, number, content, template) if same is None else replace(same, renumbered=number)
+
+
+def newest(known: Iterable[Revision]) -> Revision | None:
+    """The one that was wanted last; None of none."""
+    return max(known, key=lambda each: each.order, default=None)
 
 
 def stored(isvc: Mapping[str, Any], revision: Revision) -> dict[str, Any]:
@@ -93,7 +121,7 @@ def stored(isvc: Mapping[str, Any], revision: Revision) -> dict[str, Any]:
             "annotations": annotations,
             "ownerReferences": [owner(isvc)],
         },
-        "revision": revision.number,
+        "revision": revision.order,
         "data": revision.template,
     }
 
@@ -103,15 +131,20 @@ def read(found: Mapping[str, Any]) -> Revision:
     metadata = found["metadata"]
     annotations, marks = metadata.get("annotations") or {}, metadata["labels"]
     spec = found["data"]["spec"]
+    number, order = int(metadata["name"].rpartition("-")[2]), int(found["revision"])
+    ready = annotations.get(PROVEN_ANNOTATION)
     return Revision(
         marks[SERVICE_LABEL],
         Component(marks[COMPONENT_LABEL], marks.get(VARIANT_LABEL, ""), spec),
-        int(found["revision"]),
+        number,
         annotations[HASH_ANNOTATION],
         found["data"],
-        PROVEN_ANNOTATION in annotations,
+        ready is not None,
         annotations.get(REJECTED_ANNOTATION, ""),
         metadata.get("creationTimestamp", ""),
+        0.0 if ready is None else datetime.fromisoformat(ready).timestamp(),
+        annotations.get(FELL_ANNOTATION, ""),
+        order if order != number else 0,
     )
 
 

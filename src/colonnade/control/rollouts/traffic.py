@@ -1,19 +1,22 @@
 """What the gateways have answered so far, by revision: the sum over their processes.
 
 Each process streams its own counts, which start at zero with it. A process that ended has its last counts added to what
-is kept, so a sum never falls.
+is kept, so a sum never falls. What is under way ends with its process, and counts only as long as that is heard.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 
-from colonnade.control.rollouts.analysis import Counts
+from colonnade.control.rollouts.analysis import Counts, added
+
+SILENCE = 5.0  # seconds after which a line tells nothing any more of what is under way: one is due each second
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -25,6 +28,7 @@ class Line(msgspec.Struct, frozen=True):
     answers: int = 0
     errors: int = 0
     latencies: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
     shadow: dict[str, int] = {}
 
 
@@ -34,12 +38,14 @@ class _Told(NamedTuple):
     epoch: float = 0.0
     counts: Counts = Counts()
     shadow: Mapping[str, int] = MappingProxyType({})
+    at: float = 0.0
 
 
 class Traffic:
     """Sums the counts of all gateway processes. A revision is known by its namespace and name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._last: dict[tuple[str, str], dict[int, _Told]] = {}
         self._ended: dict[tuple[str, str], _Told] = {}
 
@@ -52,12 +58,12 @@ class Traffic:
         workers = self._last.setdefault(key, {})
         before = workers.get(worker)
         if before is not None and before.epoch != found.epoch:  # another process has its number now
-            self._ended[key] = _add(self._ended.get(key, _Told()), before)
-        counts = Counts(found.answers, found.errors, found.latencies)
-        workers[worker] = _Told(found.epoch, counts, found.shadow)
+            self._ended[key] = _add(self._ended.get(key, _Told()), _over(before))
+        counts = Counts(found.answers, found.errors, found.latencies, found.late)
+        workers[worker] = _Told(found.epoch, counts, found.shadow, self._now())
 
     def counts(self, namespace: str, revision: str) -> Counts:
-        """What a revision has answered so far."""
+        """What a revision has answered so far, and what has been under way there for long."""
         return self._total(namespace, revision).counts
 
     def shadow(self, namespace: str, revision: str) -> dict[str, int]:
@@ -74,8 +80,13 @@ class Traffic:
         key = (namespace, revision)
         total = self._ended.get(key, _Told())
         for told in self._last.get(key, {}).values():
-            total = _add(total, told)
+            total = _add(total, told if self._now() - told.at < SILENCE else _over(told))
         return total
+
+
+def _over(told: _Told) -> _Told:
+    """The same without what was under way."""
+    return told._replace(counts=told.counts._replace(late=()))
 
 
 def _add(one: _Told, other: _Told) -> _Told:
@@ -83,10 +94,9 @@ def _add(one: _Told, other: _Told) -> _Told:
 
 
 def _sum(one: Counts, other: Counts) -> Counts:
-    longest = max(len(one.latencies), len(other.latencies))
-    padded = [(*each.latencies, *(0,) * (longest - len(each.latencies))) for each in (one, other)]
     return Counts(
         one.answers + other.answers,
         one.errors + other.errors,
-        tuple(first + second for first, second in zip(*padded, strict=True)),
+        added(one.latencies, other.latencies),
+        added(one.late, other.late),
     )

@@ -67,6 +67,13 @@ def arguments(
     return args + own_flags(own) + refusal
 
 
+def on_port(args: Sequence[str]) -> list[str]:
+    """The same arguments for a server that programs ask by a port: it takes all protocols, gRPC too."""
+    sockets = ("--socket", "--grpc-socket")
+    kept = [word for place, word in enumerate(args) if word not in sockets and args[max(0, place - 1)] not in sockets]
+    return ["--http-port", reference(variables.PORT), *kept]
+
+
 def local(sources: Iterable[Source]) -> bool:
     """Whether all that is served was placed on this machine by its operator."""
     return all(

@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from colonnade.control.models import safety
 from colonnade.control.replicas.podstatus import (
     CRASH_LOOP,
     UNSCHEDULABLE,
     is_ready,
     never_fits,
+    troubled,
     unscheduled,
 )
 from colonnade.control.rollouts import revisions
@@ -177,6 +179,8 @@ def crash(pods: Sequence[dict[str, Any]], revision: str) -> Failure | None:
         container = troubled(pod)
         waiting = (container.get("state") or {}).get("waiting") or {}
         ended = (container.get("lastState") or {}).get("terminated") or {}
+        if waiting.get("reason") == safety.REFUSED:
+            return Failure("ModelLoadFailed", waiting.get("message", ""), pod["metadata"]["name"], revision)
         if ended and (waiting.get("reason") == CRASH_LOOP or container.get("restartCount")):
             return Failure(
                 "ModelLoadFailed" if ended.get("reason") == "ModelLoadFailed" else "RuntimeUnhealthy",

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from colonnade import defaults
 from colonnade.control.events import Events
 from colonnade.control.index import Index
-from colonnade.control.models import safety
+from colonnade.control.models import holding, safety
 from colonnade.control.models.fetching import Fetched, Fetcher, FetchFailed
 from colonnade.control.models.sources import ORIGIN
 from colonnade.control.objects import Ref, timestamp, utcnow
@@ -313,7 +313,7 @@ class Deployments:
             if outcome.origin:
                 sample["metadata"]["annotations"][ORIGIN] = outcome.origin
                 self._events.record(manifest.isvc, "ModelTaken", f"Took {outcome.origin}")
-            sample = safety.noted(sample, outcome.reports)
+            sample = holding.noted(safety.noted(sample, outcome.reports), outcome.held)
         for _ in range(missing):
             pod = template.named(sample, revisions.pod_name(revision))
             name = pod["metadata"]["name"]
@@ -327,6 +327,7 @@ class Deployments:
         paths: dict[str, Path] = {}
         origins: list[str] = []
         reports: list[Report] = []
+        held: list[holding.Held] = []
         for source in plan.sources:
             # Each revision has an owner's entry of its own: the models of several are asked for side by side.
             owner = f"{key.namespace}/{revision.name}"
@@ -342,7 +343,8 @@ class Deployments:
             paths[source.mount] = outcome.path
             origins += [outcome.origin] if outcome.origin else []
             reports += [outcome.report] if outcome.report is not None else []
-        return paths, _Outcome(origin="; ".join(origins), reports=tuple(reports))
+            held += [holding.held(outcome.path, source)] if outcome.in_place else []
+        return paths, _Outcome(origin="; ".join(origins), reports=tuple(reports), held=tuple(held))
 
     def _environment(
         self, isvc: dict[str, Any], revision: Revision, plan: Plan, models: Mapping[str, Path]
@@ -398,6 +400,7 @@ class _Outcome:
     progress: str = ""
     origin: str = ""
     reports: tuple[Report, ...] = ()
+    held: tuple[holding.Held, ...] = ()
 
 
 def _ref(isvc: Mapping[str, Any], revision: Revision) -> Ref:

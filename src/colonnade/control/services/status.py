@@ -106,8 +106,10 @@ def status(
 
 def _scanned(predictor: Deployed, old: Mapping[str, Any]) -> str:
     """The record of the scan of the latest revision's model. A revision without a pod keeps what was known of it."""
-    noted = (pod["metadata"].get("annotations", {}).get(safety.ANNOTATION) for pod in predictor.of(predictor.wanted))
-    recorded = predictor.scanned or next(filter(None, noted), "")
+    noted = [
+        pod["metadata"].get("annotations", {}).get(safety.ANNOTATION, "") for pod in predictor.of(predictor.wanted)
+    ]
+    recorded = predictor.scanned or safety.worst(noted)
     before = ((old.get("components") or {}).get(PREDICTOR) or {}).get("latestCreatedRevision", "")
     if recorded or not predictor.wanted or before != predictor.wanted:
         return recorded

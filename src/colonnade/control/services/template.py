@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,21 @@ from colonnade.control.machine import claims
 from colonnade.control.models import sources
 from colonnade.control.models.sources import Source
 from colonnade.control.replicas import variables
-from colonnade.control.rollouts import progress, revisions, shadowing
+from colonnade.control.rollouts import revisions
 from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.routes import policy
 from colonnade.control.runtimes import engines, listening
 from colonnade.control.runtimes.isolation import SHARED, Isolation
+from colonnade.control.runtimes.listening import Listening
 from colonnade.control.runtimes.merge import UnknownPlaceholder, containers, filled, tagged
 from colonnade.control.runtimes.selection import Refusal as Refusal
 from colonnade.control.runtimes.selection import Runtime, Runtimes, Wanted, choose
-from colonnade.control.services import builtserver, chaining, components, serverdefaults
-from colonnade.errors import InvalidInput
-from colonnade.gateway.sticky import Sticky
+from colonnade.control.services import builtserver, chaining, collocation, components, serverdefaults
+from colonnade.control.services.annotations import causes
 from colonnade.resources import served, trainedmodel
 
 CONTAINER = "kserve-container"
 TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # see `Plan.transport`
+BEHIND_ANNOTATION = "colonnade.dev/transport-behind"  # the same of a process that stands behind the pod's first one
 FILES_ANNOTATION = "colonnade.dev/model-files"  # JSON: models that are single files and are expected in a folder
 MODEL_ANNOTATION = "colonnade.dev/model"  # the model name that the replica answers to
 ENVIRONMENT_ANNOTATION = "colonnade.dev/environment"  # the folder of the replica's own Python environment
@@ -55,6 +55,7 @@ class Plan:
         isolation: which Python environment it runs in.
         chosen: the runtime, None for a custom container.
         pod: further fields of the pod's spec.
+        front: a second process of each replica, which takes its requests and calls the container's.
     """
 
     container: dict[str, Any]
@@ -64,6 +65,7 @@ class Plan:
     isolation: Isolation = SHARED
     chosen: Runtime | None = None
     pod: dict[str, Any] = field(default_factory=dict)
+    front: Listening | None = None
 
     @property
     def runtime(self) -> str:
@@ -92,10 +94,13 @@ def plan(isvc: dict[str, Any], component: str, runtimes: Runtimes) -> Plan | Ref
         return refusal
     extension = isvc["spec"][component]
     model = extension.get("model") if component == components.PREDICTOR else None
+    transformer = collocation.transformer_of(extension)
+    said = model if model is not None else next(each for each in extension["containers"] if each is not transformer)
     try:
-        if model is not None:
-            return _of_runtime(isvc, model, runtimes)
-        return _custom(isvc, component, extension["containers"][0], runtimes)
+        made = _of_runtime(isvc, said, runtimes) if model is not None else _custom(isvc, component, said, runtimes)
+        if transformer is None or isinstance(made, Refusal):
+            return made
+        return _collocated(isvc, made, transformer, said)
     except ValueError as error:  # the manifest or the runtime contradicts itself
         return Refusal("InvalidPredictorSpec", str(error))
 
@@ -127,15 +132,8 @@ def pod(
         if plan.transport != "socket" and is_file(path):
             mounts[source.mount] = f"{variables.reference(variables.MODELS)}/{len(files)}"
             files.append(str(path.absolute()))
-    container = {
-        **(plan.container if plan.chosen is not None else claims.undefaulted(plan.container)),
-        "command": [_mounted(word, mounts) for word in plan.container.get("command") or []],
-        "args": [_mounted(word, mounts) for word in plan.container.get("args") or []],
-        "env": [
-            {**entry, "value": _mounted(entry["value"], mounts)} if "value" in entry else entry
-            for entry in _environment(revision, plan)
-        ],
-    }
+    runs = plan.container if plan.chosen is not None else claims.undefaulted(plan.container)
+    made = [runs] if plan.front is None else [claims.undefaulted(plan.front.container), runs]
     given = plan.chosen.spec if plan.chosen is not None else {}
     return {
         "apiVersion": "v1",
@@ -152,14 +150,19 @@ def pod(
                 **(extension.get("annotations") or {}),
                 **_shared(isvc),
                 revisions.HASH_ANNOTATION: revision.digest,
-                TRANSPORT_ANNOTATION: plan.transport,
+                TRANSPORT_ANNOTATION: plan.transport if plan.front is None else plan.front.transport,
+                **({} if plan.front is None else {BEHIND_ANNOTATION: plan.transport}),
                 MODEL_ANNOTATION: plan.model,
                 **({FILES_ANNOTATION: json.dumps(files)} if files else {}),
                 **({ENVIRONMENT_ANNOTATION: str(environment)} if environment is not None else {}),
             },
             "ownerReferences": [revisions.owner(isvc)],
         },
-        "spec": {"containers": [container], "restartPolicy": "Always", **plan.pod},
+        "spec": {
+            "containers": [_placed(container, _environment(revision, plan, container), mounts) for container in made],
+            "restartPolicy": "Always",
+            **plan.pod,
+        },
         "status": {"phase": "Pending"},
     }
 
@@ -178,25 +181,8 @@ def direct(isvc: Mapping[str, Any]) -> bool:
 
 def _service_refusal(isvc: dict[str, Any]) -> Refusal | None:
     """What of the service as a whole is not run."""
-    annotations = isvc["metadata"].get("annotations") or {}
-    wanted = annotations.get(defaults.DIRECT, "false")
-    if wanted not in ("true", "false"):
-        text = f'annotation {defaults.DIRECT} must be "true" or "false", not {wanted!r}'
-        return Refusal("InvalidPredictorSpec", text)
-    sticky = annotations.get(defaults.STICKY)
-    if sticky and Sticky.read(sticky) is None:
-        text = f"annotation {defaults.STICKY} must be header:NAME or cookie:NAME, not {sticky!r}"
-        return Refusal("InvalidPredictorSpec", text)
-    try:
-        policy.of(annotations)
-        claims.gpu_share(annotations)
-        progress.pace(annotations)
-        shadowing.wanted(annotations)
-    except ValueError as error:
-        return Refusal("InvalidPredictorSpec", str(error))
-    except InvalidInput as error:
-        return Refusal("InvalidPredictorSpec", error.message)
-    return None
+    wrong = next(causes(isvc), None)
+    return None if wrong is None else Refusal("InvalidPredictorSpec", wrong.message)
 
 
 def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
@@ -211,9 +197,7 @@ def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
         for probe in ("readinessProbe", "livenessProbe"):
             if "grpc" in (container.get(probe) or {}):
                 return _unsupported(f"{probe}.grpc", "use httpGet, exec or tcpSocket")
-    beside = model is not None or len(given) > 1
-    if beside and any(container.get("name") == served.TRANSFORMER_CONTAINER for container in given):
-        return _unsupported(f"{path}.containers[name={served.TRANSFORMER_CONTAINER}]", served.ONE_PROCESS)
+    transformer = collocation.transformer_of(extension) if component == components.PREDICTOR else None
     if component == components.EXPLAINER and extension.get("art"):
         return _unsupported(
             f"{path}.art",
@@ -221,9 +205,9 @@ def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
         )
     if model is None and not given:
         return Refusal("InvalidPredictorSpec", f"{path} names neither a model nor a container; add `model`.")
-    if model is None and len(given) > 1:
+    if model is None and sum(each is not transformer for each in given) > 1:
         names = ", ".join(str(found.get("name")) for found in given)
-        why = f"one process per replica is run, not {names}; keep {CONTAINER} only"
+        why = f"a replica is {CONTAINER} and at most a {served.TRANSFORMER_CONTAINER}, not {names}; remove the others"
         return _unsupported(f"{path}.containers", why)
     return None
 
@@ -359,6 +343,37 @@ def _chained(
     return Plan(own, name, made.transport, fetched, isolation, None, _pod_fields(extension))
 
 
+def _collocated(
+    isvc: dict[str, Any], predictor: Plan, transformer: dict[str, Any], said: dict[str, Any]
+) -> Plan | Refusal:
+    """A predictor with a transformer before it in the same pod. `said` is the predictor as the manifest has it."""
+    path = f"spec.predictor.containers[name={served.TRANSFORMER_CONTAINER}]"
+    if not transformer.get("command"):
+        image = transformer.get("image") or ""
+        why = "no container engine is used on this machine; give a `command` that runs as a local process"
+        return Refusal("InvalidPredictorSpec", f"{path}: image {image!r} cannot be run: {why}.")
+    if direct(isvc):
+        return _unsupported(f"annotation {defaults.DIRECT}", f"requests would pass {path} by; remove it")
+    if trainedmodel.several(isvc["spec"][components.PREDICTOR]):
+        return _unsupported(path, "models of TrainedModels are served without one; put it under spec.transformer")
+    if predictor.transport == "socket":
+        args = builtserver.on_port(predictor.container["args"])
+        behind = Listening({**predictor.container, "args": args}, "port")
+    else:
+        behind = collocation.predictor(predictor.container)
+    front = collocation.transformer(transformer, said)
+    own = {**_container_fields(front.container), "name": served.TRANSFORMER_CONTAINER}
+    own |= {"command": list(front.container["command"]), "args": list(front.container.get("args") or ())}
+    name = builtserver.model_name(own["args"], isvc["metadata"]["name"])
+    return replace(
+        predictor,
+        container={**behind.container, "name": CONTAINER},
+        transport=behind.transport,
+        model=name,
+        front=front._replace(container=own),
+    )
+
+
 def _unsupported(path: str, why: str) -> Refusal:
     return Refusal("InvalidPredictorSpec", f"{path} is not run on this machine: {why}.")
 
@@ -380,7 +395,17 @@ def _container_fields(container: dict[str, Any]) -> dict[str, Any]:
     return {key: container[key] for key in _KEPT if container.get(key)}
 
 
-def _environment(revision: Revision, plan: Plan) -> list[dict[str, Any]]:
+def _placed(container: dict[str, Any], env: list[dict[str, Any]], mounts: Mapping[str, str]) -> dict[str, Any]:
+    """A container whose words and variables name the local paths of what is mounted."""
+    return {
+        **container,
+        "command": [_mounted(word, mounts) for word in container.get("command") or []],
+        "args": [_mounted(word, mounts) for word in container.get("args") or []],
+        "env": [{**entry, "value": _mounted(entry["value"], mounts)} if "value" in entry else entry for entry in env],
+    }
+
+
+def _environment(revision: Revision, plan: Plan, container: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The user's variables after those that KServe and Knative set, as a user may refer to them."""
     configuration = f"{revision.service}-{revision.component.infix}"
     given = [
@@ -391,7 +416,7 @@ def _environment(revision: Revision, plan: Plan) -> list[dict[str, Any]]:
     ]
     if plan.sources:
         given.append({"name": "MODEL_DIR", "value": plan.sources[0].mount})
-    own = plan.container.get("env") or []
+    own = container.get("env") or []
     names = {entry["name"] for entry in own}
     return [entry for entry in given if entry["name"] not in names] + list(own)
 
