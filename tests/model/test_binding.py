@@ -446,17 +446,41 @@ async def test_async_hooks_are_awaited_and_blocking_ones_leave_the_loop() -> Non
     assert threads["predict"] != threading.get_ident()
 
 
-async def test_a_stream_of_parts_goes_over_v1_only() -> None:
+async def test_an_answer_in_parts_is_whole_nowhere() -> None:
+    closed = []
+
     class Talker(Model):
         async def predict(self, payload):
-            for word in payload["instances"]:
-                yield word
+            try:
+                for word in payload["instances"] if isinstance(payload, dict) else payload.inputs[0].data:
+                    yield word if isinstance(payload, dict) else np.array([word])
+            finally:
+                closed.append(True)
 
     bound = bind(Talker())
     parts = await bound.predict_v1({"instances": ["a", "b"]})
     assert [part async for part in parts] == ["a", "b"]
-    with pytest.raises(InferenceError, match="stream of parts, which this protocol does not carry"):
-        await bound.infer(request([1]))
+    answers = await bound.infer(request([1, 2]))
+    assert [part.outputs[0].data.tolist() async for part in answers] == [[1], [2]]
+    left = await bound.infer(request([1, 2]))
+    assert (await anext(left)).model_name == "model"
+    closed.clear()
+    await left.aclose()
+    assert closed, "who leaves ends the model's generator"
+    with pytest.raises(InvalidInput, match="Model with name m answers in parts; ask it over V1, path :predict, over V2"):
+        whole(await bound.infer(request([1])), "m")
+
+
+async def test_a_generator_that_is_returned_must_be_one() -> None:
+    async def words():
+        yield 1
+
+    class Talker(Model):
+        def predict(self, payload):
+            return words()
+
+    with pytest.raises(InferenceError, match="make its predict an async generator"):
+        bind(Talker()).infer(request([1]))
 
 
 def test_explain() -> None:

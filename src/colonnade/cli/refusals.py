@@ -6,12 +6,13 @@ import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from colonnade.control import admission
 from colonnade.control.models.sources import PLACEHOLDER, Source
 from colonnade.control.runtimes import builtin
 from colonnade.control.runtimes.selection import Runtimes
 from colonnade.control.services import components, template
 from colonnade.errors import Error, Invalid
-from colonnade.resources import defaulting, inferencegraph, validation
+from colonnade.resources import defaulting, inferencegraph
 from colonnade.resources.kinds import (
     CLUSTER_SERVING_RUNTIME,
     INFERENCE_GRAPH,
@@ -41,10 +42,11 @@ class Refused(NamedTuple):
 
 def invalid(obj: dict[str, Any]) -> Refused | None:
     """Why the API refuses an object; None if it takes it, or if the kind is not served at all."""
-    if by_kind(obj.get("apiVersion"), obj.get("kind")) is None:
+    kind = by_kind(obj.get("apiVersion"), obj.get("kind"))
+    if kind is None:
         return None
     try:
-        validation.validate(defaulting.default(obj))
+        admission.admit(kind, obj, None)
     except Invalid as error:
         return Refused(error.causes[0][0] if error.causes else "", error.message)
     except Error as error:

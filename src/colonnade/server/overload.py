@@ -145,7 +145,7 @@ class Admission:
             return None
         if self._above_since is None:
             again = now - self._refused < MEMORY * self._interval
-            self._above_since = now - self._interval if again else now
+            self._above_since = float("-inf") if again else now
         if now - self._above_since >= self._interval or (wait > BURST * target and self._typical_wait > BURST * target):
             self._refused = now
             return self._overloaded(f"The request would wait {wait:.3g} s; the target is {target:.3g} s")
