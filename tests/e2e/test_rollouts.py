@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from .product import Product, until
+from .steady import Steady
 from .versions import Versions
 
 TAGS = {"serving.kserve.io/enable-tag-routing": "true", "serving.kserve.io/deploymentMode": "Knative"}
@@ -138,3 +139,38 @@ def test_a_rollout_is_paused_and_goes_on(product: Product, tmp_path: Path) -> No
     product.colonnade("rollout", "resume", "pause")
     service.settled({"00002": 100})
     assert service.ask(20) == {"two": 20}
+
+
+def test_whoever_goes_back_waits_for_no_new_replicas(product: Product, tmp_path: Path) -> None:
+    service = Versions(product, "back", tmp_path)
+    notes = {"serving.knative.dev/rollout-duration": "60s"}
+    service.apply(service.predictor("one"), notes)
+    before = service.pods
+    service.apply(service.predictor("two"), notes, wait=False)
+    until(lambda: service.shares.get("00002"), "the new revision has a share")
+    product.colonnade("rollout", "undo", "back")
+    service.settled({"00001": 100})
+    assert service.ask(50) == {"one": 50}
+    until(lambda: service.pods == before, "only the replicas of the first one are left")
+    assert service.component["latestCreatedRevision"] == "back-predictor-00001"
+    history = product.colonnade("rollout", "history", "back").splitlines()
+    assert [line.split()[:2] for line in history[1:]] == [["2", "back-predictor-00002"], ["3", "back-predictor-00001"]]
+
+
+def test_a_revision_that_dies_of_its_first_request_loses_the_traffic_again(product: Product, tmp_path: Path) -> None:
+    service = Versions(product, "dies", tmp_path)
+    service.apply(service.predictor("one"))
+    with Steady(service.url, 40, clients=4) as load:
+        until(lambda: load.answered > 20, "the first version answers")
+        service.apply(service.predictor("two", env__DIES=1), wait=False)
+        until(lambda: service.events("RolloutRolledBack"), "the rollout is undone")
+        enough = load.answered + 100
+        until(lambda: load.answered >= enough, "the first version answers again")
+    assert set(load.answers) == {"one"}
+    assert load.failed.total() <= 4, f"those that were at the replica when it died, of four clients: {load.failed}"
+    assert all("broke off" in said for said in load.failed)
+    assert service.shares == {"00001": 100, "00002": 0}
+    assert "dies-predictor-00002 failed soon after it was ready" in service.condition()["message"]
+    assert "dies-predictor-00001 keeps serving" in service.condition()["message"]
+    service.apply(service.predictor("three"))
+    assert service.ask(20) == {"three": 20}

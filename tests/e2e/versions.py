@@ -26,6 +26,8 @@ FAULTS = random.Random(7)
 
 class Version(colonnade.Model):
     async def predict(self, payload: dict):
+        if "DIES" in os.environ:
+            os._exit(9)
         if FAULTS.random() < float(os.environ.get("FAILS", 0)):
             raise RuntimeError("this version fails now and then")
         await asyncio.sleep(float(os.environ.get("TAKES", 0)))

@@ -12,6 +12,7 @@ import pytest
 from colonnade import InferenceError, InferRequest, InferResponse, InvalidInput, Model, Tensor, TensorSpec
 from colonnade.errors import LoadFailed, NotImplementedByModel
 from colonnade.model.binding import BoundModel, bind, require_predict
+from colonnade.model.results import whole
 
 
 def request(*arrays: Any, names: str = "abcdef", **fields: Any) -> InferRequest:
@@ -467,7 +468,7 @@ async def test_an_answer_in_parts_is_whole_nowhere() -> None:
     closed.clear()
     await left.aclose()
     assert closed, "who leaves ends the model's generator"
-    with pytest.raises(InvalidInput, match="Model with name m answers in parts; ask it over V1, path :predict, over V2"):
+    with pytest.raises(InvalidInput, match="Model with name m answers in parts; ask it over V1"):
         whole(await bound.infer(request([1])), "m")
 
 

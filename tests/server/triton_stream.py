@@ -1,6 +1,6 @@
-"""tritonclient's stream over gRPC, as a program of its own: `python triton_stream.py TARGET [AUTHORITY]`.
+"""tritonclient's stream over gRPC, as a program of its own: `python triton_stream.py TARGET`.
 
-See `triton_grpc` for why. The model `m` doubles its rows, and `talker` answers each number of a row in a part.
+See `triton_grpc` for why. The model `m` doubles a row, or, if that begins with 0, answers each other number in a part.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def main(target: str) -> None:
     with triton.InferenceServerClient(target) as client:
         client.start_stream(lambda result, error: answers.put((result, error)))
         for i in range(COUNT):
-            client.async_stream_infer("m", [tensor(i, 1)], request_id=f"r{i}")
+            client.async_stream_infer("m", [tensor(i + 1, 1)], request_id=f"r{i}")
         for i in range(COUNT):
             result = take()
             assert result.get_response().id == f"r{i}"
-            assert result.as_numpy("output-0").tolist() == [[2 * i, 2]]
+            assert result.as_numpy("output-0").tolist() == [[2 * i + 2, 2]]
             assert final(result)
 
         client.async_stream_infer("zz", [tensor(1)], request_id="lost")
@@ -52,7 +52,7 @@ def main(target: str) -> None:
         assert "zz" in error.message(), error
         assert take().get_response().id == "next"
 
-        client.async_stream_infer("talker", [tensor(7, 8, 9)], request_id="t", enable_empty_final_response=True)
+        client.async_stream_infer("m", [tensor(0, 7, 8, 9)], request_id="t", enable_empty_final_response=True)
         client.async_stream_infer("m", [tensor(1)], request_id="behind")
         for number in (7, 8, 9):
             part = take()
@@ -65,9 +65,10 @@ def main(target: str) -> None:
         assert answers.empty()
 
         client.start_stream(lambda result, error: answers.put((result, error)), stream_timeout=0.3)
-        client.async_stream_infer("talker", [tensor(-1)])
-        take()
-        result, error = answers.get(timeout=DEADLINE)
+        client.async_stream_infer("m", [tensor(0, -1)])
+        while (answer := answers.get(timeout=DEADLINE))[1] is None:
+            assert answer[0].as_numpy("output-0").tolist() == [-1]
+        _, error = answer
         assert error.status() == "StatusCode.DEADLINE_EXCEEDED", error
         client.stop_stream(cancel_requests=True)
 

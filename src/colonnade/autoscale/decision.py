@@ -34,16 +34,18 @@ class Settings:
         least: replicas that there always are; 0 lets the last one go.
         most: replicas that there never are more of; 0 is no limit.
         initial: replicas of a new revision, until so many have been ready.
+        held: replicas that a rollout needs now, whatever the load says.
     """
 
     rule: Rule = _KNATIVE
     least: int = 1
     most: int = 0
     initial: int = 1
+    held: int = 0
 
     def bounded(self, replicas: int) -> int:
-        """The nearest number that the manifest allows."""
-        replicas = max(replicas, self.least)
+        """The nearest number that the manifest and the rollout allow."""
+        replicas = max(replicas, self.least, self.held)
         return min(replicas, self.most) if self.most else replicas
 
 
@@ -117,8 +119,10 @@ def decide(seen: Seen, settings: Settings, state: State, now: float) -> Decision
     if wanted < state.wanted and not seen.whole:
         wanted, reason = state.wanted, "not all of the gateway is heard"
     bounded = settings.bounded(wanted)
-    if bounded != wanted:
-        reason += f"; {'minReplicas' if bounded > wanted else 'maxReplicas'} {bounded}"
+    if bounded > wanted:
+        reason += f"; minReplicas {bounded}" if bounded == settings.least else f"; {bounded} for the rollout"
+    elif bounded < wanted:
+        reason += f"; maxReplicas {bounded}"
     return Decision(bounded, reason, wish.panic, wish.numbers, _after(settings, state, bounded, now))
 
 

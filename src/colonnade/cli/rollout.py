@@ -225,9 +225,9 @@ def _earlier(isvc: Object, component: str, kept: list[Revision], number: int | N
         if not before:
             raise CommandFailed("no earlier revision differs from the last one; name one with --to-revision")
         return before[-1]
-    found = next((each for each in kept if each.number == number), None)
+    found = next((each for each in kept if each.order == number), None)
     if found is None:
-        known = ", ".join(str(each.number) for each in kept) or "none"
+        known = ", ".join(str(each.order) for each in kept) or "none"
         raise CommandFailed(f"there is no revision {number} of {component}; kept are: {known}")
     return found
 
@@ -277,5 +277,13 @@ def _row(revision: Revision, shares: dict[str, Any]) -> tuple[Any, ...]:
     container: dict[str, Any] = next(iter(spec.get("containers") or []), {})
     program = " ".join(container.get("command") or []) or container.get("image", "")
     model = (spec.get("model") or {}).get("storageUri") or program
-    state = "rolled back" if revision.rejected else "ready" if revision.proven else "never ready"
-    return revision.number, revision.name, shares.get(revision.name), state, revision.created, model
+    state = (
+        "rolled back"
+        if revision.rejected
+        else "failed"
+        if revision.fell
+        else "ready"
+        if revision.proven
+        else "never ready"
+    )
+    return revision.order, revision.name, shares.get(revision.name), state, revision.created, model

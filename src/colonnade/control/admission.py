@@ -18,7 +18,7 @@ import msgspec
 
 from colonnade.control.objects import Object, metadata_of
 from colonnade.control.routes import payloadlogs
-from colonnade.control.services import annotations
+from colonnade.control.services import annotation_rules
 from colonnade.errors import Forbidden, InvalidInput
 from colonnade.resources import kinds, runtimerules, trainedmodel
 from colonnade.resources.defaulting import default, translate
@@ -114,7 +114,7 @@ def admit(kind: Kind, obj: Object, live: Object | None) -> Object:
     except msgspec.ValidationError as error:  # a value of the wrong type in a part that the rules do not go into
         text, _, where = str(error).partition(" - at ")
         raise invalid(obj, [(where.strip("`").removeprefix("$."), f"Invalid value: {text}")]) from None
-    if kind is kinds.INFERENCE_SERVICE and (wrong := [*annotations.causes(obj), *payloadlogs.causes(obj)]):
+    if kind is kinds.INFERENCE_SERVICE and (wrong := [*annotation_rules.causes(obj), *payloadlogs.causes(obj)]):
         raise invalid(obj, wrong)
     if kind is kinds.SECRET:
         _check_base64(obj, "data")

@@ -52,7 +52,7 @@ from colonnade.control.rollouts.traffic import Traffic
 from colonnade.control.rollouts.underway import Rollouts
 from colonnade.control.routes.gateway_process import RUNS, GatewayProcess
 from colonnade.control.routes.gateway_worker import Certificate, Listen
-from colonnade.control.routes.payloadlogs import PayloadLogs
+from colonnade.control.routes.payloadplaces import PayloadPlaces
 from colonnade.control.routes.router import GROUP, Router
 from colonnade.control.runtimes import runtimecatalogue
 from colonnade.control.runtimes.environments import EnvironmentBuilder
@@ -238,6 +238,13 @@ class _Plane:
             self._graphs.reconcile,
             tell=troubles.telling(store, self._events, GROUP, inferencegraphs.RESOURCE),
         )
+        self._payloads = PayloadPlaces(
+            Credentials(store, layout.cache / "authorities"),
+            self._volumes,
+            layout.payload_access,
+            lambda key: self._services.look(key),
+            lambda: self._router.look(),
+        )
         self._router = Router(
             self._index,
             platform,
@@ -247,9 +254,7 @@ class _Plane:
             self._gateway.push,
             self._routes_changed,
             self._graphs,
-            PayloadLogs(
-                Credentials(store, layout.cache / "authorities"), self._volumes, layout.payload_access, self._events
-            ).of,
+            self._payloads,
             lambda route: self._trained_models.named(route),
         )
         self._trained_models = TrainedModels(
@@ -274,7 +279,10 @@ class _Plane:
             lambda: node.keep(store, self._budget),
         )
         self._eviction = Eviction(self._budget, store, self._index, self._autoscaler, self._events)
-        self._parking = Parking(allowance() if settings.parked_bytes is None else settings.parked_bytes)
+        self._parking = Parking(
+            allowance() if settings.parked_bytes is None else settings.parked_bytes,
+            lambda name: self._services.look(_key(name)),
+        )
         self._pods = Pods(
             store,
             platform,
@@ -287,6 +295,7 @@ class _Plane:
             model_sets=layout.model_sets,
             parking=self._parking,
             hold=Holding(store, safety).hold,
+            look=lambda key: self._pod_controller.look(key),
         )
         self._pod_controller = Controller(
             "pods", self._pods.reconcile, concurrency=32, tell=troubles.telling(store, self._events, "", "pods")
@@ -349,6 +358,8 @@ class _Plane:
             place,
             self._ports,
             self._runtimes.of,
+            self._payloads.trouble,
+            lambda key: self._parking.parked(str(key)),
         )
         self._services = Controller(
             "inferenceservices",
@@ -367,6 +378,7 @@ class _Plane:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._router.run()),
+                group.create_task(self._payloads.run()),
                 group.create_task(self._gateway.run()),
                 group.create_task(self._gateway.keep_log()),
                 group.create_task(self._gateway.stats(self._told)),
@@ -471,6 +483,7 @@ class _Plane:
         elif (ref.group, ref.resource) in _OF_FETCHES:
             self._fetcher.retry(ref.namespace)
             self._local_models.retry(ref.namespace)
+            self._payloads.again()
             return
         elif ref.group == GROUP and ref.resource in runtimecatalogue.RESOURCES:
             if change.type == "DELETED":  # a built-in one comes back, in a write of its own

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from colonnade.gateway.forward import Forward
 from colonnade.gateway.forwarding import Header
-from colonnade.net import Exchange, Part, ReadyHead
+from colonnade.net import Exchange
 from colonnade.net.head import Body
 from colonnade.net.head_parse import RequestHead
 
 if TYPE_CHECKING:
-    from colonnade.net.connection import Connection
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,6 @@ class _Inside:
 
     peer: str | None = None
     secure = False
-    closing_soon = False
-    writing_paused = False
 
     def guarded(self, callback: Callable[[], object]) -> None:
         """Call what the application left for the end of the exchange."""
@@ -62,7 +60,7 @@ class _Inside:
             log.exception("the end of a step's request failed")
 
 
-_INSIDE = cast("Connection", _Inside())
+_INSIDE = _Inside()
 
 
 class StepExchange(Exchange):
@@ -104,47 +102,21 @@ class StepExchange(Exchange):
         self._complete()
         self._sink.answered(status, body, content_type, [header for header in headers if header[0] != ID])
 
-    def relay(self, head: ReadyHead, identity: bytes, body: Part) -> None:
-        self.reply(head.status, body, head.content_type, head.fields)
-
-    def start(
-        self,
-        status: int,
-        headers: Iterable[Header] = (),
-        content_type: bytes | None = None,
-        length: int | None = None,
-    ) -> None:
-        if self.closed:
-            return
-        if self.started:
-            raise RuntimeError("the answer has started already")
+    def _begin_answer(self, status: int, headers: Iterable[Header], content_type: bytes, length: int | None) -> None:
         self.started = True
-        self._left = length
-        kept = [header for header in headers if header[0] != ID]
-        self._sink.begun(status, kept, content_type or b"", length)
+        self._sink.begun(status, [header for header in headers if header[0] != ID], content_type, length)
 
-    def write(self, chunk: bytes) -> None:
-        if self.closed or not chunk:
-            return
-        if self._left is not None:
-            self._left -= len(chunk)
+    def _write_part(self, chunk: bytes) -> None:
         self._sink.part(chunk)
 
-    def finish(self, trailers: Sequence[Header] = ()) -> None:
-        if self.closed:
-            return
-        if self._left:
-            self.abort()
-            return
+    def _end_answer(self, trailers: Sequence[Header]) -> None:
         self._complete()
         self._sink.ended()
 
-    async def drain(self) -> None:
+    @property
+    def slow(self) -> bool:
         """The sink keeps up, or it has asked for a pause."""
-
-    def on_writable(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        self._pause_writer = pause
-        self._resume_writer = resume
+        return False
 
     def _complete(self) -> None:
         self.closed = True

@@ -23,9 +23,10 @@ from colonnade.gateway.routes import LIFECYCLE, not_ready
 from colonnade.gateway.scrape import Scrape
 from colonnade.gateway.service import RouteKey
 from colonnade.gateway.timeouts import Timeouts
-from colonnade.gateway.tunnel import Tunnel, offers_websocket
+from colonnade.gateway.tunnel import Tunnel
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange, Header, deadlines
+from colonnade.net.handshake import offers_websocket
 
 
 class Proxy:

@@ -1,7 +1,6 @@
 """WebSocket through the gateway: the handshake is forwarded, and after 101 the bytes pass both ways unread.
 
-It is for servers that are not ours: our replicas speak no WebSocket, so to them the request is forwarded like any other
-and they answer it in HTTP, as RFC 9110, section 7.8 lets a server do.
+Each has a connection of its own to its replica, also to one of this product.
 """
 
 from __future__ import annotations
@@ -13,30 +12,18 @@ from collections.abc import Sequence
 from colonnade import defaults
 from colonnade.errors import Error, Unavailable
 from colonnade.gateway import own
-from colonnade.gateway.forward import CLIENT_GONE, RETRY_SOON, Forward, Sender
+from colonnade.gateway.forward import CLIENT_GONE, RETRY_SOON, Sender
 from colonnade.gateway.forwarding import response_headers
 from colonnade.gateway.replica import Replica
 from colonnade.gateway.revision import Revision
 from colonnade.gateway.routes import not_ready
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange, Header
+from colonnade.net.handshake import WEBSOCKET
 from colonnade.net.head import field_lines
 from colonnade.net.tunnel import TunnelEnd, UpgradeCall
 
-_WEBSOCKET = b"websocket"
 _GRANTED = 101
-
-
-def offers_websocket(exchange: Exchange) -> bool:
-    """Whether a request is the handshake of WebSocket (RFC 6455, section 4.1)."""
-    headers = exchange.headers
-    return (
-        exchange.method == b"GET"
-        and exchange.length == 0
-        and not exchange.takes_trailers
-        and headers.get(b"upgrade", b"").lower() == _WEBSOCKET
-        and b"upgrade" in headers.get(b"connection", b"").lower()
-    )
 
 
 class Tunnel:
@@ -57,9 +44,6 @@ class Tunnel:
 
     def begin(self) -> None:
         """Ask a replica, or wait for one."""
-        if any(replica.backend.mux for replica in self._revision.balancer.members):
-            self._forward()
-            return
         self._over = False
         self._since = asyncio.get_running_loop().time()
         self._proxy.in_flight += 1
@@ -76,15 +60,8 @@ class Tunnel:
         self._revision.waiting.remove(self)
         self._refuse(503, not_ready(self._revision.route), RETRY_SOON)
 
-    def _forward(self) -> None:
-        Forward(self._proxy, self._exchange, self._way, self._revision).begin()
-
     def _send(self, *, turn: bool) -> None:
         revision = self._revision
-        if any(one.backend.mux for one in revision.balancer.members):  # it was not known when the handshake came
-            self._leave()
-            self._forward()
-            return
         now = time.monotonic()
         limited = revision.limit > 0
         balancer = revision.balancer
@@ -109,11 +86,11 @@ class Tunnel:
             await call.connect(replica.http.address)
         except Unavailable as error:
             replica.load.unreachable(time.monotonic())
-            self._answered(0, [], error)
+            self._answered(0, [], b"", error)
         except ValueError:
             self._refuse(400, "The request target or a header field holds a character that must be encoded.")
 
-    def _answered(self, status: int, fields: list[Header], error: Error | None) -> None:
+    def _answered(self, status: int, fields: list[Header], body: bytes, error: Error | None) -> None:
         """Take the replica's answer to the handshake."""
         call = self._call
         now = time.monotonic()
@@ -131,14 +108,14 @@ class Tunnel:
                 self._revision.guard.answered(self._replica.load)
             else:
                 self._revision.guard.erred(self._replica.load, status, now)
-            kept, _, _ = response_headers(fields)
-            self._exchange.reply(status, b"", b"", kept)
+            kept, content_type, _ = response_headers(fields)
+            self._exchange.reply(status, body, content_type or b"", kept)
             self._end(status)
         else:
             self._revision.guard.answered(self._replica.load)
             kept, _, _ = response_headers(fields)
             self._exchange.upgrade(
-                [(b"upgrade", _WEBSOCKET), *kept],
+                [(b"upgrade", WEBSOCKET), *kept],
                 lambda server: TunnelEnd(server, call, lambda: self._end(_GRANTED)),
             )
 

@@ -7,7 +7,6 @@ headers, what is async. The plain predictor compiles to check, argument, predict
 from __future__ import annotations
 
 import asyncio
-import difflib
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -173,6 +172,8 @@ def require_predict(model: Model) -> None:
     """
     if _overridden(model, "predict"):
         return
+    import difflib  # no start that succeeds needs it
+
     kind = type(model)
     own = [word for word in dir(kind) if not hasattr(Model, word)]
     close = difflib.get_close_matches("predict", own, n=1)

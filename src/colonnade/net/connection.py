@@ -3,7 +3,7 @@
 The fast path is one call of `data_received`: the reader hands over an exchange, the application gets it, its body
 follows, the application replies, and what was written goes out in one write when the bytes are used up. The rest of
 this file is what keeps that safe: one exchange with the application at a time, reading stopped when many pipelined
-ones wait, refusals, lingering close, and the clock's verdict on clients that stall.
+ones wait, refusals, and the clock's verdict on clients that stall. How it ends is in `closing`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from colonnade.net.exchange import Exchange
+from colonnade.net.closing import Closing
 from colonnade.net.head import CLOSE, HeadWriter
 from colonnade.net.head_parse import Refusal
+from colonnade.net.http1_exchange import Http1Exchange
 from colonnade.net.large_body import LargeBodies
-from colonnade.net.outgoing import Outgoing
 from colonnade.net.reader import RequestReader
 from colonnade.wire import failures
 
@@ -34,65 +34,47 @@ _MAX_QUEUED = 16
 _MAX_QUEUED_BYTES = 64 << 10
 
 
-class Connection(Outgoing):
+class Connection(Closing):
     """One client connection of an `HttpServer`.
 
     Attributes:
-        begun: when the request that is being read, or else the idle time, began (monotonic seconds); moved on when
-            reading resumes and whenever the rate of a body has been found good.
-        seen: when the last bytes came.
         peer: address of the client without its port; None on a Unix socket.
         secure: the connection is encrypted.
-        deaf: nothing more is read from this client.
         closing_soon: the server drains; the next answer that begins is the last one.
     """
 
     __slots__ = (
         "_behind",
         "_current",
-        "_cut_at",
-        "_discarded",
-        "_discarding",
-        "_hold_body",
-        "_hold_queue",
         "_offered",
         "_queue",
         "_queued_bytes",
         "_reader",
         "_server",
         "_unspoken",
-        "begun",
         "closing_soon",
-        "deaf",
         "heads",
         "peer",
         "secure",
-        "seen",
     )
 
     peer: str | None
     secure: bool
 
     def __init__(self, server: HttpServer) -> None:
-        super().__init__()
+        super().__init__(server.limits)
         self._server = server
         self.heads: HeadWriter = server.heads
         self.closing_soon = False
         self._reader = RequestReader(self, server.limits, server.known)
-        self._current: Exchange | None = None  # with the application
-        self._queue: deque[Exchange | Refusal] = deque()  # pipelined behind it
+        self._current: Http1Exchange | None = None  # with the application
+        self._queue: deque[Http1Exchange | Refusal] = deque()  # pipelined behind it
         self._queued_bytes = 0  # that came since requests wait
-        self._offered: Exchange | None = None  # may still be answered with another protocol
+        self._offered: Http1Exchange | None = None  # may still be answered with another protocol
         self._behind: list[bytes] = []  # bytes behind that one, of whichever protocol
-        self._hold_body = self._hold_queue = False  # why reading is stopped
-        self._cut_at = 0.0  # closing, and cut then at the latest; 0 while open
-        self._discarded = 0  # bytes read and dropped behind an answer
-        self._discarding: asyncio.TimerHandle | None = None  # the end of that
         self._unspoken: bytes | None = (
             b"" if server.dialects else None
         )  # first bytes, while they may be another protocol
-        self.begun = self.seen = 0.0
-        self.deaf = False
 
     # Called by the event loop.
 
@@ -174,14 +156,14 @@ class Connection(Outgoing):
 
     # Called by the reader, inside data_received.
 
-    def arrived(self, exchange: Exchange) -> None:
+    def arrived(self, exchange: Http1Exchange) -> None:
         """A head is complete."""
         if self._current is None and not self._queue:
             self._dispatch(exchange)
         else:
             self._queue.append(exchange)
 
-    def body_part(self, exchange: Exchange, part: bytes) -> None:
+    def body_part(self, exchange: Http1Exchange, part: bytes) -> None:
         """A part of its body came."""
         try:
             exchange.feed(part)
@@ -190,7 +172,7 @@ class Connection(Outgoing):
         if exchange.closed:
             self._discard(len(part))
 
-    def body_end(self, exchange: Exchange) -> None:
+    def body_end(self, exchange: Http1Exchange) -> None:
         """Its body is complete."""
         try:
             exchange.feed_end()
@@ -204,7 +186,7 @@ class Connection(Outgoing):
         if self._current is None:
             self._next()
 
-    def offered(self, exchange: Exchange, behind: bytes) -> None:
+    def offered(self, exchange: Http1Exchange, behind: bytes) -> None:
         """Its head offers an upgrade, and the application has not declined it: what is `behind` waits for that."""
         self._offered = exchange
         if behind:
@@ -217,25 +199,25 @@ class Connection(Outgoing):
         """Whether the next request goes straight to the application."""
         return self._current is None and not self._queue and not self.deaf
 
-    def announced(self, exchange: Exchange) -> None:
+    def announced(self, exchange: Http1Exchange) -> None:
         """A head came, and some of its body."""
         self.begun = self.seen = monotonic()
         self._reader.receiving = exchange
         self.arrived(exchange)
 
-    def body_filled(self, exchange: Exchange) -> None:
+    def body_filled(self, exchange: Http1Exchange) -> None:
         """Its body is complete, in its buffer."""
         self._reader.receiving = None
         self.body_end(exchange)
 
-    def body_passed(self, exchange: Exchange, part: bytes) -> None:
+    def body_passed(self, exchange: Http1Exchange, part: bytes) -> None:
         """The exchange takes the body that begins with `part` otherwise."""
         if not self.deaf:
             self._reader.expect(exchange.length or 0)
         if part:
             self.data_received(part)
 
-    def body_unwanted(self, exchange: Exchange, size: int, left: int) -> None:
+    def body_unwanted(self, exchange: Http1Exchange, size: int, left: int) -> None:
         """The exchange was closed before its body was complete; `size` bytes of it came since, `left` are to come."""
         self._discard(size)
         if self.deaf:
@@ -247,7 +229,7 @@ class Connection(Outgoing):
 
     # Called by exchanges.
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: Http1Exchange) -> None:
         """The application has completed this answer."""
         if exchange is not self._current:
             return
@@ -273,7 +255,7 @@ class Connection(Outgoing):
         elif self._hold_queue or self._hold_body:
             self._hold(body=False, queue=False)
 
-    def hand_over(self, exchange: Exchange, make: Callable[[HttpServer], asyncio.Protocol]) -> None:
+    def hand_over(self, exchange: Http1Exchange, make: Callable[[HttpServer], asyncio.Protocol]) -> None:
         """Leave the connection to another protocol after the answer of `exchange`."""
         if self._out:
             self._flush()
@@ -289,7 +271,7 @@ class Connection(Outgoing):
         if behind:
             protocol.data_received(behind)
 
-    def discards_too_much(self, exchange: Exchange) -> bool:
+    def discards_too_much(self, exchange: Http1Exchange) -> bool:
         """Whether more of its body is to come than would be read and dropped to keep the connection."""
         return (exchange.length or 0) - exchange.size > self._server.limits.discard_bytes
 
@@ -372,7 +354,7 @@ class Connection(Outgoing):
                 self._unspoken = first
         return first if self._unspoken is None else None
 
-    def _body_stalled(self, exchange: Exchange, now: float) -> bool:
+    def _body_stalled(self, exchange: Http1Exchange, now: float) -> bool:
         limits = self._server.limits
         if now - self.seen > limits.read_timeout:
             return True
@@ -393,7 +375,7 @@ class Connection(Outgoing):
         poller.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poller.poll(0))
 
-    def _dispatch(self, exchange: Exchange) -> None:
+    def _dispatch(self, exchange: Http1Exchange) -> None:
         self._current = exchange
         self._server.active += 1
         try:
@@ -447,7 +429,7 @@ class Connection(Outgoing):
         self._offered = None
         self._behind.clear()
 
-    def _failed(self, exchange: Exchange, error: Exception) -> None:
+    def _failed(self, exchange: Http1Exchange, error: Exception) -> None:
         """The application raised: an error of the family is answered, any other is opaque to the client."""
         known = failures.opaque(error)
         if exchange.started and not exchange.closed:
@@ -483,72 +465,15 @@ class Connection(Outgoing):
         self.send(b"%bcontent-length: %d\r\n%b\r\n%b" % (prefix, len(body), CLOSE, body))
         self._linger()
 
-    def _linger(self) -> None:
-        """Close for writing and drop what the client still sends for a while, so that it can read the answer."""
-        self._shut()
-        if self.transport.is_closing():
-            return
-        self._start_discarding()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self._hold(body=False, queue=False)
-        else:
-            self.transport.close()  # TLS: reads on by itself until the client closes, too
+    # Called by `Closing`.
 
-    def _close(self) -> None:
-        self._shut()
-        self.transport.close()
-
-    def _shut(self) -> None:
-        self.deaf = True
+    def _drop_waiting(self) -> None:
         self._reader.stop()
         self._queue.clear()
         self._forget_offer()
-        self._cut_at = monotonic() + self._server.limits.read_timeout
-        if self._out:
-            self._flush()
 
-    def _start_discarding(self) -> None:
-        """Bound what the client may still send behind its answer, in bytes and in time."""
-        self._stop_discarding()
-        self._discarded = 0
-        seconds = self._server.limits.discard_timeout
-        self._discarding = asyncio.get_running_loop().call_later(seconds, self._discarded_enough)
-
-    def _stop_discarding(self) -> None:
-        if self._discarding is not None:
-            self._discarding.cancel()
-            self._discarding = None
-
-    def _discard(self, size: int) -> None:
-        self._discarded += size
-        if self._discarded <= self._server.limits.discard_bytes:
-            return
-        if self.deaf:
-            self._hold(queue=True)  # the client is stopped, and can still read its answer
-        else:
-            self._linger()
-
-    def _discarded_enough(self) -> None:
-        if self.transport.get_write_buffer_size():
-            self._start_discarding()  # the answer is still going out; `check` sees to a client that does not read it
-        else:
-            self.abort()
-
-    def _hold(self, *, body: bool | None = None, queue: bool | None = None) -> None:
-        before = self._hold_body or self._hold_queue
-        if body is not None:
-            self._hold_body = body
-        if queue is not None:
-            self._hold_queue = queue
-        after = self._hold_body or self._hold_queue
-        if before == after or self.transport.is_closing():
-            return
-        if after:
-            self.transport.pause_reading()
-        else:
-            self.begun = self.seen = monotonic()
-            receiving = self._reader.receiving
-            if receiving is not None:
-                receiving.size_before = receiving.size
-            self.transport.resume_reading()
+    def _resumed(self) -> None:
+        self.begun = self.seen = monotonic()
+        receiving = self._reader.receiving
+        if receiving is not None:
+            receiving.size_before = receiving.size

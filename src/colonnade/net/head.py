@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from email.utils import formatdate
 from http import HTTPStatus
-from time import time
+from time import gmtime, time
 
 Header = tuple[bytes, bytes]
 Part = bytes | memoryview  # of a body
@@ -32,6 +31,11 @@ _NOT_IN_TRAILERS = OWN_HEADERS | {
 BODILESS = frozenset({*range(200), 204, 304})
 
 _MAX_PREFIXES = 64
+_DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
+_MONTHS = (
+    *(b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun"),
+    *(b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"),
+)
 
 
 def field_lines(headers: Iterable[Header]) -> bytes:
@@ -46,6 +50,14 @@ def field_lines(headers: Iterable[Header]) -> bytes:
         name = next(line for line in lines if line.count(b"\n") > 1 or line.count(b"\r") > 1 or b"\0" in line)
         raise ValueError(f"header {name[:100]!r}: CR, LF and NUL cannot be part of a field")
     return text
+
+
+def http_date(seconds: float) -> bytes:
+    """A time as a field has it (RFC 9110, section 5.6.7). `email.utils` has it, too, and takes 3 ms of each start."""
+    at = gmtime(seconds)
+    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+    clock = at.tm_hour, at.tm_min, at.tm_sec
+    return b"%b, %02d %b %04d %02d:%02d:%02d GMT" % (day, at.tm_mday, month, at.tm_year, *clock)
 
 
 def trailer_fields(fields: Iterable[Header]) -> list[Header]:
@@ -96,7 +108,7 @@ class HeadWriter:
             found = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (
                 status,
                 REASONS.get(status, b"Unknown"),
-                formatdate(now, usegmt=True).encode("ascii"),
+                http_date(now),
             )
             if content_type:
                 found += field_lines([(b"content-type", content_type)])

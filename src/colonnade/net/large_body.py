@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from colonnade.net import buffers
-from colonnade.net.exchange import Exchange
+from colonnade.net.http1_exchange import Http1Exchange
 
 if TYPE_CHECKING:
     from colonnade.net.connection import Connection
@@ -29,7 +29,7 @@ class LargeBodies(asyncio.BufferedProtocol):
 
     __slots__ = ("_connection", "_exchange", "_missing", "_room")
 
-    def __init__(self, connection: Connection, exchange: Exchange, missing: memoryview) -> None:
+    def __init__(self, connection: Connection, exchange: Http1Exchange, missing: memoryview) -> None:
         self._connection = connection
         self._exchange = exchange  # whose body is received, or was last
         self._missing: memoryview | None = missing  # None between two requests
@@ -84,7 +84,7 @@ class LargeBodies(asyncio.BufferedProtocol):
             self._leave()
             connection.data_received(bytes(room[:size]))
             return
-        exchange = Exchange(connection, head)
+        exchange = Http1Exchange(connection, head)
         connection.announced(exchange)
         if not exchange.fill(room[begin:], size - begin):
             self._leave()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from colonnade.net.exchange import Exchange
 from colonnade.net.head import Header, trailer_fields
 from colonnade.net.head_parse import (
     Refusal,
@@ -20,6 +19,7 @@ from colonnade.net.head_parse import (
     join_repeated,
     split_target,
 )
+from colonnade.net.http1_exchange import Http1Exchange
 from colonnade.net.known_heads import KnownHeads
 from colonnade.net.limits import MAX_FRAMING_RATIO, Limits
 
@@ -68,16 +68,18 @@ class RequestReader:
         self._raw_body = 0  # bytes of a chunked body with its framing
         self._declining = False  # the parser stopped at an upgrade that is not taken
         self.in_head = False
-        self.receiving: Exchange | None = None
+        self.receiving: Http1Exchange | None = None
 
-    def known(self, data: bytes) -> Exchange | None:
+    def known(self, data: bytes) -> Http1Exchange | None:
         """The exchange, with its body, if `data` is exactly one request whose head was read before."""
         if self.in_head or self.receiving is not None:
             return None
         last = self._last
         if last is not None and data.startswith(last.raw):
             begin = len(last.raw)
-            return Exchange(self._connection, last, None, data[begin:]) if len(data) - begin == last.length else None
+            return (
+                Http1Exchange(self._connection, last, None, data[begin:]) if len(data) - begin == last.length else None
+            )
         found = self._known.find(data)
         if found is None:
             return None
@@ -86,7 +88,7 @@ class RequestReader:
             self._last = head
         if len(data) - begin != head.length:
             return None
-        return Exchange(self._connection, head, extra, data[begin:])
+        return Http1Exchange(self._connection, head, extra, data[begin:])
 
     def read(self, data: bytes) -> None:
         """Read what came.
@@ -189,7 +191,7 @@ class RequestReader:
         unread, self._unread = self._unread, b""
         if unread and not (self._declining or expects or length is None):
             self._known.learn(unread, head)
-        self.receiving = exchange = Exchange(self._connection, head)
+        self.receiving = exchange = Http1Exchange(self._connection, head)
         self._connection.arrived(exchange)
 
     def on_body(self, part: bytes) -> None:

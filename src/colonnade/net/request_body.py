@@ -107,8 +107,7 @@ class RequestBody(ABC):
     # Called by the connection.
 
     def missing(self) -> memoryview | None:
-        """What is still to be filled of a buffer that this exchange takes its body in; None if it
-        takes it otherwise."""
+        """What is still to be filled of a buffer that the body is taken in; None if it is taken otherwise."""
         length = self.length
         if not (self.pooled or self._allocate) or length is None or length - self.size < LARGE or self.closed:
             return None
@@ -118,8 +117,7 @@ class RequestBody(ABC):
         return view[self.size :]
 
     def fill(self, body: memoryview, size: int) -> bool:
-        """Take the body in a buffer that it has, so many bytes of which have come; False if this
-        exchange takes it otherwise."""
+        """Take the body in a buffer that it has, so many bytes of which have come; False if it is taken otherwise."""
         if not self.pooled or self.closed:
             return False
         self.size = size
@@ -169,9 +167,8 @@ class RequestBody(ABC):
                 self._continue()
         self.resume()
 
-    @abstractmethod
-    def _continue(self) -> None:
-        """Tell the client that the body is wanted."""
+    def _continue(self) -> None:  # noqa: B027  where nobody waits, there is nothing to do
+        """Tell the client that the body is wanted, where it may wait for that."""
 
     def _take(self) -> bytes:
         first, rest = self._first, self._rest

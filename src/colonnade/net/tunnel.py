@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from colonnade.net.server import HttpServer
 
 
+Answered = Callable[[int, list[Header], bytes, Error | None], None]
+
+
 class TunnelEnd(asyncio.Protocol):
     """The client's end of a tunnel: a `Link` of the server for as long as it lasts.
 
@@ -90,16 +93,18 @@ class UpgradeCall(asyncio.Protocol):
 
     Args:
         head: of the request, whole.
-        answered: called once with status and fields of the answer, 101 if the upgrade was granted, or with the error.
+        answered: called once with status, fields and body of the answer, 101 if the upgrade was granted, or with the
+            error.
     """
 
-    def __init__(self, head: bytes, answered: Callable[[int, list[Header], Error | None], None]) -> None:
+    def __init__(self, head: bytes, answered: Answered) -> None:
         self._head = head
-        self._answered: Callable[[int, list[Header], Error | None], None] | None = answered
+        self._answered: Answered | None = answered
         self._parser = httptools.HttpResponseParser(self)
         self._fields: list[Header] = []
         self._size = 0
         self._status = 0
+        self._body: list[bytes] = []  # of a refusal
         self._early = b""  # what came behind the head
         self._client: asyncio.Transport | None = None
         self._transport: asyncio.Transport | None = None  # once it is connected
@@ -173,6 +178,8 @@ class UpgradeCall(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._client is not None:
             self._client.close()
+        elif self._status >= 200:  # a refusal whose body ends with the connection
+            self._tell(self._status, None)
         else:
             self._tell(0, BadUpstream("The upstream server closed the connection without an answer."))
 
@@ -183,6 +190,11 @@ class UpgradeCall(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
+
+    def on_body(self, part: bytes) -> None:
+        self._body.append(part)
+
+    def on_message_complete(self) -> None:
         if self._status >= 200:
             self._tell(self._status, None)
             self.transport.close()
@@ -194,4 +206,4 @@ class UpgradeCall(asyncio.Protocol):
     def _tell(self, status: int, error: Error | None) -> None:
         answered, self._answered = self._answered, None
         if answered is not None:
-            answered(status, self._fields, error)
+            answered(status, self._fields, b"".join(self._body), error)

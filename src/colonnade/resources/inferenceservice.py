@@ -36,6 +36,7 @@ RETIRED = {
 
 _REFUSED = f"{NOT_RUN}: a service with one is refused"
 _CHAINED = "it is told where the predictor is by --predictor_host"
+_NO_ARTEFACT = "not read: the attack has no artefact, and KServe's does not read it either"
 _MOUNT = "in command, args and env the path is replaced by where the artefact lies"
 _SPLIT = "the gateway splits exactly, request by request"
 
@@ -300,11 +301,19 @@ class Transformer(ComponentExtension, frozen=True):
 class ArtExplainer(Container, frozen=True):
     """An explainer of the Adversarial Robustness Toolbox."""
 
-    storage_uri: Annotated[str | None, field_doc("Where the explainer's artefact lies.")] = None
-    storage: Annotated[ModelStorage | None, field_doc("Where it lies, by a storage secret.")] = None
-    runtime_version: Annotated[str | None, field_doc("Version of the explainer's image.")] = None
-    type: Annotated[str | None, field_doc("The explainer: `SquareAttack`.")] = None
-    config: Annotated[dict[str, str] | None, field_doc("Its settings.")] = None
+    image: Annotated[str | None, field_doc("Image to run.", rule=served.art_image)] = None
+    args: Annotated[list[str] | None, field_doc("Further arguments.", RUNS)] = None
+    storage_uri: Annotated[str | None, field_doc("Where the explainer's artefact lies.", EMULATED, _NO_ARTEFACT)] = None
+    storage: Annotated[
+        ModelStorage | None, field_doc("Where it lies, by a storage secret.", EMULATED, _NO_ARTEFACT)
+    ] = None
+    runtime_version: Annotated[
+        str | None, field_doc("Version of the explainer's image.", EMULATED, "the program is this package's own")
+    ] = None
+    type: Annotated[str | None, field_doc("The explainer: `SquareAttack`.", rule=served.art_type)] = None
+    config: Annotated[
+        dict[str, str] | None, field_doc("Its settings: `nb_classes`, `max_iter`, `eps`.", rule=served.art_setting)
+    ] = None
 
 
 class Explainer(ComponentExtension, frozen=True):
@@ -312,7 +321,7 @@ class Explainer(ComponentExtension, frozen=True):
 
     art: Annotated[
         ArtExplainer | None,
-        field_doc("Adversarial Robustness Toolbox.", CLUSTER_ONLY, f"{_REFUSED}; run an explainer by `containers`"),
+        field_doc("Adversarial Robustness Toolbox.", RUNS, served.ART_NOTE),
     ] = None
 
 

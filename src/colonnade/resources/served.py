@@ -109,6 +109,11 @@ SCHEMES = (
 )
 LOCAL_SCHEMES = ("", "file")  # "": a plain path
 
+ART_TYPE = "SquareAttack"
+ART_SETTINGS = ("eps", "max_iter", "nb_classes")
+ART_IMAGE = "art-explainer"
+ART_NOTE = "a process that asks the predictor; needs the extra `art`: pip install colonnade[art]"
+
 _FORMATS_TEXT = ", ".join(FORMATS)
 _NO_ENGINE = "needs a container engine; give a `command` that runs on this machine"
 
@@ -208,6 +213,33 @@ def image_name(reference: str) -> str:
 def is_known_image(reference: str) -> bool:
     """Whether a built-in runtime stands in for the image."""
     return image_name(reference).removeprefix("kserve-") in IMAGES
+
+
+def is_art_image(reference: str) -> bool:
+    """Whether an image is that of KServe's built-in explainer."""
+    return image_name(reference) == ART_IMAGE
+
+
+def art_image(value: Any, container: Mapping[str, Any]) -> Ruling:
+    """The image of KServe's built-in explainer, whose work is done by a program of ours."""
+    if isinstance(value, str) and is_art_image(value) and not container.get("command"):
+        return Ruling(EMULATED, "a program of this package stands in for it")
+    return image(value, container)
+
+
+def art_type(value: Any, _: Mapping[str, Any]) -> Ruling:
+    """KServe knows one attack."""
+    if str(value).lower() == ART_TYPE.lower():
+        return Ruling(RUNS, ART_NOTE)
+    return Ruling(UNKNOWN, f"{ART_TYPE} is the one there is")
+
+
+def art_setting(_: Any, holder: Mapping[str, Any]) -> Ruling:
+    """A setting of the attack."""
+    name = str(holder["key"])
+    if name in ART_SETTINGS:
+        return Ruling(RUNS)
+    return Ruling(UNKNOWN, f"no such setting{suggestion(name, ART_SETTINGS)}")
 
 
 def image(value: Any, container: Mapping[str, Any]) -> Ruling:

@@ -12,9 +12,11 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 
 MODELS = "/mnt/models"  # where a container finds its model
 
+ART = "adversarial-robustness-toolbox"  # the library of the explainer `art`, which is had or not as a program is
 AUTO = "auto"  # the adapter of the built-in server that goes by the artefact
 
 
@@ -97,7 +99,9 @@ def of(reference: str) -> Image | None:
 
 
 def installed(path: str | None = None) -> frozenset[str]:
-    """The programs of the table that replicas find: on `path`, else beside our own interpreter and on our PATH."""
+    """The programs of the table that replicas find: on `path`, else beside our own interpreter and on our PATH. And `ART`,
+    if our own interpreter has it."""
     searched = path or os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)))
     programs = (image.program for image in IMAGES.values() if image.program)
-    return frozenset(program for program in programs if shutil.which(program, path=searched))
+    found = {program for program in programs if shutil.which(program, path=searched)}
+    return frozenset(found | ({ART} if path is None and any(metadata.distributions(name=ART)) else set()))

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 PRIVATE = 0o600
 PUBLIC = 0o644
 
 
-def write(path: Path, content: bytes, mode: int = PRIVATE) -> None:
-    """Replace `path` in one step; a crash leaves the old file or the new one.
+def write(path: Path, content: bytes, mode: int = PRIVATE, *, durable: bool = True) -> None:
+    """Replace `path` in one step; a crash leaves the old file or the new one. What is not `durable` may be lost with
+    the machine, and waits for no disk.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -35,7 +36,7 @@ def create(path: Path, content: bytes) -> bool:
     Raises:
         OSError: the folder cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     write(beside, content)
     try:
         os.link(beside, path)

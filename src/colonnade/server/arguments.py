@@ -22,7 +22,7 @@ from colonnade.net import Address, tls
 from colonnade.runtimes import catalogue, explainers
 from colonnade.server.compiling import Mode as Compile
 from colonnade.server.execution import Mode, Policy
-from colonnade.server.predictor import TIMEOUT, PredictorProtocol
+from colonnade.server.predictor_protocol import TIMEOUT, PredictorProtocol
 
 RUNTIMES = ("auto", *catalogue.RUNTIMES)
 MODEL_DIR = "/mnt/models"  # where KServe's storage initializer puts the artefact

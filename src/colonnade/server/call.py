@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 from time import monotonic
@@ -28,6 +28,7 @@ from colonnade.server.repository import Hosted
 
 Body = bytes | bytearray | memoryview
 
+_EVENTS = b"text/event-stream"
 _NO_HEADERS: Mapping[str, str] = {}
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # a token, RFC 9110 section 5.6.2
 
@@ -175,6 +176,30 @@ class HttpCall(Call):
         self._off_loop(
             partial(compression.deflate, chunks, coding), lambda body: self._reply(body, content_type, coded)
         )
+
+    def stream(self, parts: AsyncIterator[Any], encode: Callable[[Any], bytes]) -> None:
+        """Answers 200 part by part, as they come, and no faster than the client reads them."""
+        self.ticket = self.execution.own(self._stream(parts, encode))
+
+    async def _stream(self, parts: AsyncIterator[Any], encode: Callable[[Any], bytes]) -> None:
+        exchange = self.exchange
+        try:
+            async for part in parts:
+                encoded = encode(part)
+                if not exchange.started:
+                    exchange.start(200, answers.identified(exchange, ()), _EVENTS)
+                exchange.write(encoded)
+                await exchange.drain()
+            if not exchange.started:
+                exchange.start(200, answers.identified(exchange, ()), _EVENTS)
+            exchange.finish()
+            self.close(200)
+        except Exception as error:
+            self.fail(error)
+        finally:
+            close = getattr(parts, "aclose", None)
+            if close is not None:
+                await close()
 
     def fail(self, error: Exception) -> None:
         """Answers with a failure, or cuts an answer that has begun."""

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,12 +22,14 @@ from colonnade.errors import Error, LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import catalogue
 from colonnade.runtimes.base import LoadOptions, model_file, threads
-from colonnade.runtimes.compile import job, store
-from colonnade.runtimes.compile.compiled import CompiledModel
+from colonnade.runtimes.compile import packages
 from colonnade.runtimes.compile.report import Report, refusal
-from colonnade.runtimes.compile.store import Compiled, Store
 from colonnade.security import files
 from colonnade.wire import failures
+
+if TYPE_CHECKING:
+    from colonnade.runtimes.compile.job import Job
+    from colonnade.runtimes.compile.store import Compiled
 
 _log = logging.getLogger(__name__)
 

@@ -218,8 +218,10 @@ class Conversation(ABC):
         self.deadline = deadline
         self.open = True
         self.slow = False
-        self._turns: deque[Turn] = deque()
+        self._turns: deque[Turn] = deque()  # that have begun
+        self._waiting: deque[Turn] = deque()  # that have not: what was on its way when reading was stopped
         self._size = 0
+        self._looking = False
         self._held = False
         self._ending = False
 
@@ -257,21 +259,24 @@ class Conversation(ABC):
 
     def ask(self, turn: Turn) -> None:
         """Take a request."""
-        if not self.open or self._ending:
-            return
-        self._turns.append(turn)
-        self._size += turn.length
-        turn.begin()
-        self._look()
+        if self.open and not self._ending:
+            self._waiting.append(turn)
+            self._look()
 
     def end(self) -> None:
-        """No more requests come, or none is taken."""
+        """No more requests come."""
         self._ending = True
         self._look()
+
+    def stop(self) -> None:
+        """Take no more requests, but answer those that have begun."""
+        self._waiting.clear()
+        self.end()
 
     def leave(self) -> None:
         """The caller is gone."""
         self.open = False
+        self._waiting.clear()
         turns, self._turns = self._turns, deque()
         for turn in turns:
             turn.leave()
@@ -300,13 +305,25 @@ class Conversation(ABC):
             self._size -= turn.length
 
     def _look(self) -> None:
+        """Begin what there is room for, or see that all is over."""
+        if self._looking:  # a turn that ends as it begins comes back here, and must not begin the next one inside
+            return
+        self._looking = True
+        while self._waiting and not self._full:
+            turn = self._waiting.popleft()
+            self._turns.append(turn)
+            self._size += turn.length
+            turn.begin()
+        self._looking = False
         if not self.open:
             return
-        if self._ending and not self._turns:
+        if self._ending and not self._turns and not self._waiting:
             self.open = False
             self.ended()
-            return
-        full = self.slow or len(self._turns) >= defaults.STREAM_REQUESTS or self._size > defaults.STREAM_BYTES
-        if full != self._held:
-            self._held = full
-            self.hold(full)
+        elif self._held != self._full:
+            self._held = self._full
+            self.hold(self._held)
+
+    @property
+    def _full(self) -> bool:
+        return self.slow or len(self._turns) >= defaults.STREAM_REQUESTS or self._size > defaults.STREAM_BYTES

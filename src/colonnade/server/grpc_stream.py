@@ -87,9 +87,9 @@ class InferStream(Conversation):
         exchange.on_writable(partial(self.keeps_up, False), partial(self.keeps_up, True))
 
     def stop(self) -> None:
-        """Take no more requests; end when those that came have their answers."""
+        """See `Conversation.stop`; the call ends with a status that sends its caller elsewhere."""
         self._stopped = True
-        self.end()
+        super().stop()
 
     def fail(self, error: Exception) -> None:
         """End the call with a failure's status, whatever is under way."""
@@ -116,7 +116,8 @@ class InferStream(Conversation):
         known = failures.opaque(error)
         message = pb.ModelInferResponse(id=turn.identity)
         message.parameters[_FINAL].bool_param = True
-        self._send(pb.ModelStreamInferResponse(error_message=known.message, infer_response=message))
+        text = known.message.encode(errors="replace").decode()
+        self._send(pb.ModelStreamInferResponse(error_message=text, infer_response=message))
         return Code(failures.grpc_status(known)[0]).name
 
     async def drain(self) -> None:

@@ -10,18 +10,19 @@ import copy
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from colonnade.errors import LoadFailed
 from colonnade.model.contract import Model
 from colonnade.runtimes import catalogue
 from colonnade.runtimes.base import LoadOptions
-from colonnade.runtimes.explainers import shap
 from colonnade.server.arguments import Arguments
 from colonnade.server.compiling import Compiling
 from colonnade.server.hooks import overridden
-from colonnade.server.predictor import PredictorClient
 from colonnade.server.repository import Loader
+
+if TYPE_CHECKING:
+    from colonnade.server.predictor import PredictorClient
 
 _USER_CODE = "python"  # the runtime whose models users write
 
@@ -53,6 +54,8 @@ def from_artefact(arguments: Arguments, loop: asyncio.AbstractEventLoop, compili
         model = compiling.load(name, arguments.model_name, path, options)
         loaded = _complete(model, loop, predictor, trusted=name != _USER_CODE)
         if arguments.explainer is not None:
+            from colonnade.runtimes.explainers import shap
+
             vars(loaded)["explain"] = shap.explain_hook(loaded, path)
         return loaded
 
@@ -85,6 +88,8 @@ def _predictor(arguments: Arguments, loop: asyncio.AbstractEventLoop) -> Predict
     """What calls the predictor, for all that this process loads; None if it was told of none."""
     if arguments.predictor is None:
         return None
+    from colonnade.server.predictor import PredictorClient  # brings protobuf and HTTP/2
+
     return PredictorClient(
         arguments.predictor,
         arguments.model_name,

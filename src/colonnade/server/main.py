@@ -19,8 +19,6 @@ from colonnade.server.arguments import Arguments
 from colonnade.server.compiling import Compiling, own_folder
 from colonnade.server.compiling import Mode as Compile
 from colonnade.server.execution import Mode
-from colonnade.server.isolated import isolated
-from colonnade.server.modelfolder import ModelFolder
 from colonnade.server.repository import Loader
 
 
@@ -64,8 +62,12 @@ def serve(model: Model | type[Model], argv: Sequence[str] | None = None) -> None
 def _run(arguments: Arguments, start: Callable[[asyncio.AbstractEventLoop], tuple[Loader, Compiling | None]]) -> None:
     async def run() -> process.Outcome:
         if arguments.multi_model:
+            from colonnade.server.modelfolder import ModelFolder
+
             return await process.run(arguments, ModelFolder(arguments, asyncio.get_running_loop()))
         if arguments.policy.mode is Mode.PROCESS:
+            from colonnade.server.isolated import isolated
+
             return await process.run(arguments, isolated(arguments.model_name))
         loader, compiling = start(asyncio.get_running_loop())
         return await process.run(arguments, loader, compiling)

@@ -32,6 +32,7 @@ class Operation(Enum):
     V2_MODEL_READY = auto()
     V2_MODEL_COMPILE = auto()
     V2_INFER = auto()
+    V2_INFER_STREAM = auto()
     V2_INDEX = auto()
     V2_LOAD = auto()
     V2_UNLOAD = auto()
@@ -46,6 +47,7 @@ _POST = {
     Operation.V1_PREDICT,
     Operation.V1_EXPLAIN,
     Operation.V2_INFER,
+    Operation.V2_INFER_STREAM,
     Operation.V2_INDEX,
     Operation.V2_LOAD,
     Operation.V2_UNLOAD,
@@ -66,6 +68,7 @@ _V2_MODEL = {
     (): Operation.V2_MODEL,
     ("ready",): Operation.V2_MODEL_READY,
     ("infer",): Operation.V2_INFER,
+    ("infer_stream",): Operation.V2_INFER_STREAM,
     ("compile",): Operation.V2_MODEL_COMPILE,
 }
 _V2_REPOSITORY = {"load": Operation.V2_LOAD, "unload": Operation.V2_UNLOAD}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -22,11 +21,11 @@ from colonnade.model.payloads import arguments
 from colonnade.model.signatures import Form, Signature
 from colonnade.net import Address, FetchedResponse, Header, Upstream, grpc_client
 from colonnade.net.http2.upstream import Http2Upstream
+from colonnade.server.predictor_protocol import TIMEOUT, PredictorProtocol
 from colonnade.wire import grpc, openinference_pb2, v1, v2client
 from colonnade.wire.failures import http_status
 from colonnade.wire.tensors import InferRequest, InferResponse, Tensor
 
-TIMEOUT = 600.0  # seconds; KServe's default of --predictor_request_timeout_seconds
 FORWARDED = ("x-request-id", "x-b3-traceid", "authorization", "traceparent", "tracestate")
 """Headers of a request that its call to the predictor has, too. The first three are KServe's."""
 
@@ -38,14 +37,6 @@ _ERRORS: Mapping[int, type[Error]] = {
     503: errors.Unavailable,
     504: errors.DeadlineExceeded,
 }
-
-
-class PredictorProtocol(StrEnum):
-    """What the predictor is asked in."""
-
-    V1 = "v1"
-    V2 = "v2"
-    GRPC = "grpc-v2"
 
 
 class PredictorClient:

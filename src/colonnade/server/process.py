@@ -15,23 +15,25 @@ import time
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from colonnade.errors import Error
-from colonnade.net import HttpServer, Limits, http2, mux
+from colonnade.net import HttpServer, Limits, mux
 from colonnade.net.address import bound_socket
+from colonnade.net.later import HTTP2_PREFACE, LaterHttp2
 from colonnade.net.server import Dialect
 from colonnade.observe import memory
 from colonnade.runtimes import golden
 from colonnade.server.arguments import Arguments
 from colonnade.server.compiling import Compiling
-from colonnade.server.isolated import ProcessFailure
 from colonnade.server.metrics import ReplicaMetrics
-from colonnade.server.modelfolder import ModelFolder
 from colonnade.server.repository import Loader, Repository
 from colonnade.server.routes import Router
+
+if TYPE_CHECKING:
+    from colonnade.server.modelfolder import ModelFolder
 
 logger = logging.getLogger(__name__)
 
@@ -64,24 +66,24 @@ async def run(arguments: Arguments, loader: Loader | ModelFolder, compiling: Com
     metrics = ReplicaMetrics()
     repository = Repository(arguments.policy, metrics.observer)
     router = Router(repository, metrics, arguments.max_body, arguments.max_message, compiling)
-    dialects: list[tuple[bytes, Dialect]] = [(http2.PREFACE, http2.Http2())]
+    dialects: list[tuple[bytes, Dialect]] = [(HTTP2_PREFACE, LaterHttp2())]
     if arguments.socket is not None:
         dialects.append((mux.PREFACE, mux.MuxConnection))
     http = HttpServer(router, limits=Limits(body_bytes=arguments.max_body), ssl=arguments.tls, dialects=dialects)
     stopping = _stop_on_signal()
     if arguments.ignored:
         logger.info("has no effect here: %s", ", ".join(arguments.ignored))
-    if isinstance(loader, ModelFolder):
-        repository.offers = loader.offered
-    else:
+    if callable(loader):
         repository.add(arguments.model_name, loader, golden.beside(arguments.model_dir))
+    else:
+        repository.offers = loader.offered
     try:
         await _listen(http, arguments)
     except OSError as error:
         logger.error("cannot listen: %s", error)
         return Outcome(EXIT_ADDRESS, clean=True)
     started = time.monotonic()
-    loading = loader.load_all(repository) if isinstance(loader, ModelFolder) else repository.load(arguments.model_name)
+    loading = repository.load(arguments.model_name) if callable(loader) else loader.load_all(repository)
     load = asyncio.ensure_future(loading)
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait({load, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -179,6 +181,8 @@ def _report(arguments: Arguments, cause: BaseException) -> None:
 
 def _where(cause: BaseException) -> str:
     """An error of the user's code with the line that raised it. It is for who runs the replica, not for clients."""
+    from colonnade.server.isolated import ProcessFailure
+
     if isinstance(cause, ProcessFailure):
         return str(cause)
     frames = traceback.extract_tb(cause.__traceback__)

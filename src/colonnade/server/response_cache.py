@@ -10,8 +10,7 @@ of the model's own, and models that look at headers are never kept.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -145,7 +144,7 @@ class CachedStart:
     def __init__(self, cache: ResponseCache, start: Start) -> None:
         self._cache = cache
         self._start = start
-        self._salt = secrets.token_bytes(_DIGEST_BYTES)  # an answer that a model gives after its end is found by nobody
+        self._salt = os.urandom(_DIGEST_BYTES)  # an answer that a model gives after its end is found by nobody
 
     def start(self, call: Call, operation: Operation, payload: Any, size: int, control: bytes | None) -> Ticket | None:
         """As `Execution.start`, or settles the call at once with a kept answer.
@@ -212,7 +211,9 @@ def digest(salt: bytes, operation: Operation, payload: Any) -> bytes | None:
         operation: what is asked of it.
         payload: the decoded request.
     """
-    made = hashlib.blake2b(salt, digest_size=_DIGEST_BYTES)
+    from hashlib import blake2b  # brings OpenSSL, for a cache that few services ask for
+
+    made = blake2b(salt, digest_size=_DIGEST_BYTES)
     made.update(id(operation).to_bytes(8, "little"))
     if isinstance(payload, InferRequest):
         outputs = [(output.name, output.parameters) for output in payload.outputs]

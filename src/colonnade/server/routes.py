@@ -23,6 +23,7 @@ from colonnade.errors import (
     UnsupportedMediaType,
 )
 from colonnade.net import App, Exchange
+from colonnade.net.handshake import offers_websocket
 from colonnade.observe.metrics import CONTENT_TYPE
 from colonnade.server import answers
 from colonnade.server.call import HttpCall
@@ -31,7 +32,7 @@ from colonnade.server.metrics import ReplicaMetrics, Traffic
 from colonnade.server.paths import GET, POST, Operation, Target, parse
 from colonnade.server.repository import Hosted, Repository
 from colonnade.server.v1 import V1Call, V1ExplainCall
-from colonnade.server.v2 import V2Call
+from colonnade.server.v2 import V2Call, V2StreamCall
 from colonnade.version import __version__
 from colonnade.wire import v2
 from colonnade.wire.grpc_framing import is_grpc
@@ -43,6 +44,7 @@ _CALLS: dict[Operation, type[HttpCall]] = {
     Operation.V1_PREDICT: V1Call,
     Operation.V1_EXPLAIN: V1ExplainCall,
     Operation.V2_INFER: V2Call,
+    Operation.V2_INFER_STREAM: V2StreamCall,
 }
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -120,6 +122,12 @@ class Router:
             self._grpc = GrpcApp(self._repository, self._metrics, self._max_message)
         self._grpc(exchange)
 
+    def _converse(self, exchange: Exchange, target: Target) -> None:
+        """Takes the handshake of a WebSocket. Its library is imported with the first one."""
+        from colonnade.server import websocket
+
+        websocket.begin(exchange, self._repository.get(target.model), target.version, self._metrics, self._max_body)
+
     def _slow(self, exchange: Exchange) -> None:
         if exchange.path == b"*" and exchange.method == _OPTIONS:
             _tell_methods(exchange, b"GET, HEAD, POST, OPTIONS")
@@ -129,6 +137,9 @@ class Router:
             path = exchange.path.decode("latin-1")
             raise NotFound(f"No route {path}; this server has /v1/models, /v2, /v2/models and /metrics.")
         operation = target.operation
+        if operation is Operation.V2_INFER and b"upgrade" in exchange.headers and offers_websocket(exchange):
+            self._converse(exchange, target)
+            return
         allowed = operation.method
         if exchange.method == _OPTIONS:
             _tell_methods(exchange, _methods(allowed))

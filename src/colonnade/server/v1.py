@@ -7,19 +7,16 @@ as themselves, an async iterator part by part as it comes.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 from colonnade.model.binding import Operation
-from colonnade.server import answers, cloudevents, v1answers
+from colonnade.server import cloudevents, v1answers
 from colonnade.server.call import Body, HttpCall
 from colonnade.server.execution import Ticket
 from colonnade.server.identity import new_id
 from colonnade.wire import v1 as codec
 from colonnade.wire import v2
-
-_STREAM = b"text/event-stream"
 
 # Bodies of these types are JSON whatever else they could be: `curl -d` sends the form type, others send none.
 _JSON_TYPES = frozenset({b"", b"application/json", b"application/x-www-form-urlencoded"})
@@ -57,7 +54,7 @@ class V1Call(HttpCall):
     def write(self, result: Any) -> None:
         parts = v1answers.parts_of(result)
         if parts is not None:
-            self.ticket = self.execution.own(self._stream(parts))
+            self.stream(parts, v1answers.encode_part)
             return
         body, content_type = v1answers.encode(result)
         if self._event is None:
@@ -67,25 +64,6 @@ class V1Call(HttpCall):
             self._event, self.hosted.name, body, identity=new_id(), now=datetime.now(UTC), env=os.environ
         )
         self.answer([body], content_type, headers)
-
-    async def _stream(self, parts: AsyncIterator[Any]) -> None:
-        exchange = self.exchange
-        try:
-            async for part in parts:
-                if not exchange.started:
-                    exchange.start(200, answers.identified(exchange, ()), _STREAM)
-                exchange.write(v1answers.encode_part(part))
-                await exchange.drain()
-            if not exchange.started:
-                exchange.start(200, answers.identified(exchange, ()), _STREAM)
-            exchange.finish()
-            self.close(200)
-        except Exception as error:
-            self.fail(error)
-        finally:
-            close = getattr(parts, "aclose", None)
-            if close is not None:
-                await close()
 
 
 class V1ExplainCall(V1Call):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from colonnade.errors import InvalidInput
@@ -11,7 +12,7 @@ from colonnade.server.call import Body, HttpCall
 from colonnade.server.execution import Ticket
 from colonnade.server.identity import new_id
 from colonnade.wire import v2 as codec
-from colonnade.wire.tensors import InferRequest
+from colonnade.wire.tensors import InferRequest, InferResponse
 
 HEADER_LENGTH = b"inference-header-content-length"
 _BINARY = b"application/octet-stream"
@@ -53,6 +54,26 @@ class V2Call(HttpCall):
             self.answer(chunks, _JSON)
         else:
             self.answer(chunks, _BINARY, [(HEADER_LENGTH, b"%d" % header_length)])
+
+
+class V2StreamCall(V2Call):
+    """`POST /v2/models/{m}[/versions/{v}]/infer_stream`: each part of the answer as a server-sent event with a V2
+    answer as JSON. An answer that is no stream is the only one. Source of the path: MLServer."""
+
+    __slots__ = ()
+
+    def write(self, result: Any) -> None:
+        self.stream(result if isinstance(result, AsyncIterator) else _alone(result), self._event)
+
+    def _event(self, part: InferResponse) -> bytes:
+        header_length, chunks = codec.encode(part, self._request)
+        if header_length is not None:
+            raise InvalidInput("An event carries no binary tensors; ask for the outputs as JSON")
+        return b"data: %b\n\n" % b"".join(chunks)
+
+
+async def _alone(result: InferResponse) -> AsyncGenerator[InferResponse, None]:
+    yield result
 
 
 def _is_length(text: bytes) -> bool:

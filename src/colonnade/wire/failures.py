@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
+import os
 from typing import Any
 
 import msgspec
@@ -45,7 +45,7 @@ def opaque(exception: BaseException) -> Error:
     """The error to answer with: `exception` itself if it is of the family; else one with an id, which is logged."""
     if isinstance(exception, Error):
         return exception
-    identity = secrets.token_hex(8)
+    identity = os.urandom(8).hex()
     _log.error("unexpected failure, id %s", identity, exc_info=exception, extra={"failure_id": identity})
     return Error(f"Internal error; see the server's log, id {identity}")
 

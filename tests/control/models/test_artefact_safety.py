@@ -145,13 +145,15 @@ def test_what_was_exchanged_where_it_lies_is_not_started(plane: Plane, tmp_path:
         file.write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
         reason = "posix.system"
     plane.apply(name, sklearn(file, minReplicas=2), **pin)  # a copy of the pod that serves
-    assert reason in failed(plane, name)["message"]
+    found = plane.until(lambda: (it := plane.condition(name, "ArtefactSafe")) and it["status"] == "False" and it)
+    assert reason in found["message"]
+    plane.until(lambda: plane.status(name)["modelStatus"]["copies"] == {"failedCopies": 1, "totalCopies": 2})
     assert len(running(plane, name)) == 1, "the one that runs is left alone"
 
     end(running(plane, name)[0])
     plane.until(lambda: len(plane.pods(name)) == 2 and not running(plane, name))
-    found = plane.until(lambda: plane.condition(name, "ArtefactSafe")["status"] == "False" and recorded(plane, name))
-    assert found["verdict"] == "Refused"
+    assert reason in failed(plane, name)["message"]
+    assert recorded(plane, name)["verdict"] == "Refused"
     assert reason in plane.condition(name)["message"]
     reasons = {pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] for pod in plane.pods(name)}
     assert "ArtefactRefused" in reasons

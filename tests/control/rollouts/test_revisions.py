@@ -95,6 +95,44 @@ def test_which_revision_a_content_is(component: Component, content: str, history
     assert revisions.wanted("iris", component, {}, content, history).name == name
 
 
+def named(number: int) -> str:
+    return f"iris-predictor-{number:05d}"
+
+
+@pytest.mark.parametrize(
+    ("content", "running", "name", "order"),
+    [
+        pytest.param("a", "", named(5), 5, id="it runs no more: a new revision, as in Knative"),
+        pytest.param("a", named(1), named(1), 5, id="it runs: the newest again"),
+        pytest.param("b", named(1) + named(2), named(2), 5, id="the one of that content, of several that run"),
+        pytest.param("c", named(3), named(5), 5, id="an analysis rejected it: one may try again with a new one"),
+        pytest.param("f", named(6), named(5), 5, id="it failed: likewise"),
+        pytest.param("d", "", named(4), 4, id="the newest is the newest"),
+    ],
+)
+def test_whoever_goes_back_to_what_runs_gets_that(content: str, running: str, name: str, order: int) -> None:
+    history = [
+        *known((STABLE, 1, "a"), (STABLE, 2, "b"), (STABLE, 4, "d")),
+        Revision("iris", STABLE, 3, "c", rejected="too many errors"),
+        Revision("iris", STABLE, 0, "f", fell="exit code 9"),
+    ]
+    found = revisions.wanted("iris", STABLE, {}, content, history, running)
+    assert (found.name, found.order) == (name, order)
+
+
+def test_a_number_is_not_given_twice_whoever_went_back() -> None:
+    back = Revision("iris", STABLE, 1, "a", renumbered=3)
+    history = [back, *known((STABLE, 2, "b"))]
+    assert revisions.newest(history) == back
+    assert revisions.wanted("iris", STABLE, {}, "c", history, back.name).name == named(4)
+    assert revisions.wanted("iris", STABLE, {}, "a", history).order == 3
+    service = isvc({"sklearn": MODEL})
+    stored = revisions.stored(service, Revision("iris", STABLE, 1, "a", {"spec": {}}, renumbered=3))
+    assert (stored["metadata"]["name"], stored["revision"]) == (named(1), 3)
+    read = revisions.read(stored)
+    assert (read.number, read.order, read.name) == (1, 3, named(1))
+
+
 def test_a_revision_is_stored_whole() -> None:
     service = isvc({"sklearn": MODEL, "minReplicas": 2}, annotations={defaults.TRUST_CODE: "true", "team": "a"})
     component = next(components.of(service))

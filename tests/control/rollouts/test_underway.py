@@ -111,9 +111,7 @@ def test_a_promoted_or_rejected_revision_is_not_gradual() -> None:
 
 def test_another_revision_begins_anew() -> None:
     scene = Scene({progress.DURATION: "100s"})
-    scene.isvc["status"] = {
-        "annotations": {progress.RECORD: progress.record({"predictor": Progress(ONE, 70, 0.0)})}
-    }
+    scene.isvc["status"] = {"annotations": {progress.RECORD: progress.record({"predictor": Progress(ONE, 70, 0.0)})}}
     assert scene.percent() == 1
     assert scene.wait(42) == 42
 

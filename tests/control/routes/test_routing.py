@@ -69,7 +69,11 @@ def test_the_model_is_the_name_that_replicas_answer_to() -> None:
             {"modelStatus": {"lastFailureInfo": {**FAILED, "exitCode": 1, "location": "pod"}}},
             "replica pod ended with exit code 1 (ModelLoadFailed); `colonnade why iris -n ns` says more",
         ),
-        ({"conditions": [{"type": "PredictorReady", "status": "False", "message": SECRET}]}, "are starting"),
+        (
+            {"conditions": [{"type": "PredictorReady", "status": "False", "message": SECRET, "reason": "Refused"}]},
+            "Refused; `colonnade why iris -n ns` says more",
+        ),
+        ({"conditions": [{"type": "PredictorReady", "status": "False", "message": SECRET}]}, "it failed; `colonnade"),
         ({"conditions": [{"type": "Stopped", "status": "True"}]}, "it is stopped"),
         ({"conditions": [{"type": "PredictorReady", "status": "Unknown", "message": "fetching"}]}, "fetching"),
     ],
@@ -99,6 +103,20 @@ def test_a_canary_has_its_share_and_its_hosts() -> None:
     assert (previous.weight, [each.name for each in previous.backends]) == (90, ["a"])
     assert latest.hosts[0] == "latest-iris-predictor-ns.example.com"
     assert previous.hosts[0] == "prev-iris-predictor-ns.example.com"
+
+
+def test_the_revision_before_takes_over_while_it_lives_and_its_successor_does_not() -> None:
+    service = serving("iris-predictor-00002")
+    service["status"]["components"]["predictor"]["previousRolledoutRevision"] = "iris-predictor-00001"
+    (target,) = routed(service, pod("a"), pod("b", 2)).targets
+    assert (target.revision, [each.name for each in target.backends]) == ("iris-predictor-00002", ["b"])
+    dead, former = routed(service, pod("a"), pod("b", 2, ready=False)).targets
+    assert (dead.revision, dead.weight) == ("iris-predictor-00002", 0)
+    assert (former.revision, former.weight, [each.name for each in former.backends]) == (
+        "iris-predictor-00001", 100, ["a"],
+    )  # fmt: skip
+    (target,) = routed(service, pod("a", draining=True), pod("b", 2, ready=False)).targets
+    assert not target.backends
 
 
 def test_each_component_has_its_route_and_the_transformer_is_the_entrance() -> None:

@@ -206,6 +206,22 @@ def test_a_restarted_control_plane_keeps_what_runs_for_a_window(scene: Scene) ->
     assert scene.decide() == 2
 
 
+def test_what_a_rollout_holds_stays_for_a_window_after_it(scene: Scene) -> None:
+    scene.service({"minReplicas": 1, "maxReplicas": 5})
+    wanted, revision = scene.autoscaler.wanted, scene.revision(proven=False)
+    assert wanted("default", revision, 4) == 4
+    scene.pods(4)
+    scene.quiet(120)
+    scene.autoscaler.poke(KEY)
+    assert wanted("default", revision, 4) == 4, "they are held, however long they start"
+    assert wanted("default", revision) == 4
+    scene.quiet(59)
+    assert scene.decide() == 4
+    scene.quiet(3)
+    assert scene.decide() == 2
+    assert wanted("default", revision, 9) == 5, "no rollout goes beyond maxReplicas"
+
+
 def test_a_change_of_the_manifest_counts_at_once(scene: Scene) -> None:
     scene.service()
     scene.pods(1)

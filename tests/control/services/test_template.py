@@ -229,7 +229,7 @@ def test_an_unknown_runtime_is_said_as_kserve_says_it() -> None:
         (
             {"sklearn": {"storageUri": "/m"}, "containers": [{"name": "transformer-container"}]},
             "InvalidPredictorSpec",
-            "put the transformer under spec.transformer",
+            "containers[name=transformer-container]: image '' cannot be run",
         ),
         ({"sklearn": {"storageUri": "/m"}, "workerSpec": {"a": 1}}, "InvalidPredictorSpec", "workerSpec"),
         (

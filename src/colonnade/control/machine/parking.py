@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -57,10 +57,12 @@ class Parking:
 
     Args:
         budget: bytes of all that is parked; 0 parks nothing.
+        changed: called with a name that is parked from now on, or no more.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, changed: Callable[[str], None] = lambda name: None) -> None:
         self._budget = budget
+        self._changed = changed
         self._parked: dict[str, Parked] = {}
         self._kept: set[str] = set()
         self._reading: set[asyncio.Task[int]] = set()
@@ -72,7 +74,7 @@ class Parking:
         size = await asyncio.to_thread(pagecache.size, paths)
         self._parked.pop(name, None)
         self._parked[name] = Parked(tuple(paths), size)
-        self._kept = set(within(self._parked, self._budget))
+        self._choose()
         return size if name in self._kept else 0
 
     def wake(self, name: str, paths: Sequence[Path]) -> None:
@@ -83,7 +85,7 @@ class Parking:
     def forget(self, name: str) -> None:
         """It is parked no more."""
         if self._parked.pop(name, None) is not None:
-            self._kept = set(within(self._parked, self._budget))
+            self._choose()
 
     def parked(self, name: str) -> int:
         """The bytes that are parked for a service."""
@@ -101,6 +103,11 @@ class Parking:
         finally:
             for task in self._reading:
                 task.cancel()
+
+    def _choose(self) -> None:
+        before, self._kept = self._kept, set(within(self._parked, self._budget))
+        for name in sorted(before ^ self._kept):
+            self._changed(name)
 
     def _read(self, paths: Iterable[Path]) -> None:
         task = asyncio.get_running_loop().create_task(asyncio.to_thread(pagecache.read_ahead, tuple(paths)))

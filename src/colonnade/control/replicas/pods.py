@@ -22,10 +22,11 @@ from colonnade.control.machine.budget import Budget
 from colonnade.control.machine.parking import Parking, weights
 from colonnade.control.models import safety
 from colonnade.control.objects import Ref
-from colonnade.control.replicas import podstatus, replica
+from colonnade.control.replicas import podstatus, replica, trials
 from colonnade.control.replicas.podstatus import CRASH_LOOP, Unschedulable, Waiting
 from colonnade.control.replicas.pooling import Pooling
 from colonnade.control.replicas.ports import DIRECT, Port, Ports
+from colonnade.control.replicas.trials import Trials
 from colonnade.control.rollouts import revisions
 from colonnade.control.routes import routing
 from colonnade.control.services import components
@@ -81,12 +82,14 @@ class Pods:
         parking: Parking | None = None,
         model_sets: Path = Path(),
         hold: Hold = nothing_held,
+        look: Callable[[Key], None] = lambda key: None,
     ) -> None:
         """`run` is the folder of the replicas' sockets; `ports` has the services' own;
         `compiled` is the folder of compiled models; `budget` admits; `pooling` says which replicas are
         forked; `model_sets` is the folder of the models of multi-model services; `hold` looks at the models of a
-        pod before each start, and raises if they must not be loaded."""
+        pod before each start, and raises if they must not be loaded; `look` asks for another look at a pod."""
         self._hold = hold
+        self._trials = Trials(look, ready_timeout)
         self._model_sets = model_sets
         self._store = store
         self._platform = platform
@@ -119,7 +122,9 @@ class Pods:
                 pod = self._store.get(Ref("", "pods", *key))
                 if pod is not None:
                     state = self._platform.get(_name(key, pod, number))
-                    self._write(key, pod, state if state is not None and state.running else None, None, "", number)
+                    runs = state is not None and state.running
+                    seen = self._trials.believed(key, pod, state, number) if state is not None and runs else None
+                    self._write(key, pod, seen, None, "", number)
 
     async def reconcile(self, key: Key) -> float | None:
         """Make the processes of one pod what the pod says. Returns seconds until the next look.
@@ -148,6 +153,7 @@ class Pods:
         await asyncio.gather(*(self._platform.stop(state.spec.key) for state in states))
         for name in {str(key), *(state.spec.key for state in states)}:
             self._trouble.pop(name, None)
+            self._trials.forget(name)
             await self._platform.forget(name)  # one that never started has left files too
         for state in states:
             _remove_sockets(state)
@@ -160,7 +166,14 @@ class Pods:
         now = self._now()
         name = state.spec.key
         was_ready = bool(podstatus.container_status(pod, number).get("ready"))
+        state = self._trials.believed(key, pod, state, number)
         self._write(key, pod, state, None, "", number)
+        wrong = self._trials.failure(state)
+        if wrong:
+            trials.tell(state, wrong)
+            self._events.record(pod, "Unhealthy", f"Process {state.pid} gets no requests: {wrong}", "Warning")
+            await self._platform.stop(name)
+            return 0.0
         if state.stuck:
             container = pod["spec"]["containers"][number]["name"]
             self._events.record(pod, "Unhealthy", f"Liveness probe failed: {state.stuck}", "Warning")
@@ -346,9 +359,9 @@ class Pods:
         unscheduled: Unschedulable | None = None,
     ) -> None:
         count = podstatus.restart_count(pod, number) if restarts is None else restarts
-        first = self._platform.get(_name(key, pod, _count(pod) - 1))  # the one that holds the model
-        ready = first is not None and first.running and first.ready
-        compiled = self._compile_report(_name(key, pod, _count(pod) - 1)) if ready else None
+        holder = self._platform.get(_name(key, pod, _count(pod) - 1))  # the one that has the model is the last
+        ready = holder is not None and holder.running and holder.ready
+        compiled = self._compile_report(holder.spec.key) if holder is not None and ready else None
         status = podstatus.pod_status(pod, state, count, waiting, tail, self._now(), compiled, unscheduled, number)
         if status != pod.get("status"):
             fresh = self._store.get(Ref("", "pods", *key))
@@ -367,7 +380,7 @@ def _name(key: Key, pod: Mapping[str, Any], number: int) -> str:
 
 
 def _processes(key: Key, pod: Mapping[str, Any] | None) -> list[str]:
-    """What the platform calls those of a pod; those of one that is gone, too, as far as its name tells."""
+    """What the platform calls those of a pod; of one that is gone only the first is known by its name."""
     return [str(key)] if pod is None else [_name(key, pod, number) for number in range(_count(pod))]
 
 

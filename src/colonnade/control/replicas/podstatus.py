@@ -104,9 +104,11 @@ def pod_status(
     reason, message = "", ""
     if waits:
         reason = "ContainersNotReady"
-        known = state is not None and running and state.reason and container["name"] in waits
-        why = f": {state.reason}" if state is not None and known else ""
-        message = f"containers with unready status: [{' '.join(waits)}]{why}"
+        message = f"containers with unready status: [{' '.join(waits)}]"
+        if container["name"] != waits[0]:  # why the first is not ready was said when that was looked at
+            message = _said(before, message)
+        elif state is not None and running and state.reason:
+            message += f": {state.reason}"
     if unscheduled is not None:
         lacks = [(SCHEDULED, False, UNSCHEDULABLE, unscheduled.message)]
         pending = {"phase": "Pending", "conditions": conditions(before.get("conditions") or [], lacks, moment(now))}
@@ -125,6 +127,13 @@ def pod_status(
         "qosClass": "BestEffort",
         "containerStatuses": statuses,
     }
+
+
+def _said(before: Mapping[str, Any], message: str) -> str:
+    """What the status said before if it said the same with a reason, else the message."""
+    found = next((each for each in before.get("conditions") or [] if each["type"] == "Ready"), {})
+    said = str(found.get("message", ""))
+    return said if said.startswith(f"{message}: ") else message
 
 
 def _seen(pod: dict[str, Any], number: int) -> dict[str, Any]:
@@ -216,6 +225,12 @@ def container_status(pod: dict[str, Any], number: int = 0) -> dict[str, Any]:
     """The status of one of a Pod's containers, or an empty dict."""
     found = (pod.get("status") or {}).get("containerStatuses") or []
     return dict(found[number]) if number < len(found) else {}
+
+
+def was_ready(pod: Mapping[str, Any], pid: int | None, number: int = 0) -> bool:
+    """Whether a Pod's status says that one of its processes, this very one, takes requests."""
+    status = container_status(dict(pod), number)
+    return bool(status.get("ready")) and status.get("containerID") == f"process://{pid}"
 
 
 def troubled(pod: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ Lookup = Callable[[str, str], Mapping[str, str] | None]
 BUILT_IN_READY = ("/v2/health/ready",)
 BUILT_IN_LIVE = ("/v2/health/live",)
 _LIVENESS_TIMEOUT = 1.0  # Kubernetes' default
+_PREDICTOR = (variables.reference(variables.PREDICTOR), variables.reference(variables.PREDICTOR_GRPC))
 _REFERENCE = re.compile(r"\$(?:\$|\(([-._a-zA-Z][-._a-zA-Z0-9]*)\))")
 
 
@@ -82,7 +83,8 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup, number: int = 0) 
     transport = transport_of(pod, number)
     own = (metadata.get("annotations") or {}).get(template.ENVIRONMENT_ANNOTATION, "")
     words = [*container["command"], *(container.get("args") or ())]
-    if place.predictor is None and any(variables.PREDICTOR in word for word in words):
+    said = [*words, *(str(entry.get("value") or "") for entry in container.get("env") or ())]
+    if place.predictor is None and any(reference in text for reference in _PREDICTOR for text in said):
         raise Misconfigured("the predictor's address is not known yet")
     env = environment(pod, container, _given(place, transport) | _python(own), lookup)
     argv = tuple(expand(word, env) for word in words)

@@ -61,13 +61,14 @@ class History:
             if revision.name in ready and not revision.proven:
                 self.mark(isvc, revision, {revisions.PROVEN_ANNOTATION: timestamp(utcnow())})
 
-    def mark(self, isvc: Mapping[str, Any], revision: Revision, marks: Mapping[str, str]) -> None:
-        """Annotate a revision."""
+    def mark(self, isvc: Mapping[str, Any], revision: Revision, marks: Mapping[str, str | None]) -> None:
+        """Annotate a revision; None removes an annotation."""
         ref = _ref(isvc, revision)
         found = self._store.get(ref)
         if found is not None:
             metadata = found["metadata"]
             annotations = {**(metadata.get("annotations") or {}), **marks}
+            annotations = {name: value for name, value in annotations.items() if value is not None}
             self._store.update(ref, {**found, "metadata": {**metadata, "annotations": annotations}})
 
     def prune(self, known: Known, used: Container[str], namespace: str) -> None:

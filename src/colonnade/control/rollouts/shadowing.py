@@ -7,7 +7,7 @@ service's status, where every client of the API finds it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -71,6 +71,25 @@ def of(isvc: Mapping[str, Any]) -> Shadow | None:
     name = _revision(isvc, asked.name, [share.revision for share in shares])
     others = any(share.percent for share in shares if share.revision != name)
     return Shadow(name, asked.percent) if name and others else None
+
+
+def missing(isvc: Mapping[str, Any], running: Collection[str]) -> str:
+    """Why the shadow that a service names can never get a request, as things stand; "" if it may.
+
+    `running`: the names of the revisions that run or shall run.
+    """
+    try:
+        asked = wanted(isvc["metadata"].get("annotations") or {})
+    except InvalidInput:  # `template` has refused the manifest
+        return ""
+    variants = [str(each["predictor"]["name"]) for each in isvc["spec"].get("canary") or ()]
+    if asked is None or asked.name in (rollout.LATEST, *variants, *running):
+        return ""
+    names = ", ".join((rollout.LATEST, *variants, *sorted(running)))
+    return (
+        f"annotation {defaults.SHADOW}: nothing runs under the name {asked.name!r}, so no request is copied; "
+        f"name one of {names}, or give spec.canary a variant of that name"
+    )
 
 
 def _revision(isvc: Mapping[str, Any], name: str, running: list[str]) -> str:

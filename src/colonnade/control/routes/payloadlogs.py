@@ -1,40 +1,29 @@
-"""The payload log of a component: from `logger` and the service's annotations to what the gateway does.
+"""The payload log of a component: from `logger` and the service's annotations to what the gateway does. Pure.
 
 KServe's fields keep their meaning; where files go may also be a folder of this machine. What they cannot say is said by
-annotations: the share that is logged, what is blotted out, and how much of a body is kept.
+annotations: the share that is logged, what is blotted out, and how much of a body is kept. Which folder of this machine
+and whose credentials that means is found out in `payloadplaces`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
 from colonnade import defaults
-from colonnade.control.events import Events
-from colonnade.control.models.credentials import Credentials
-from colonnade.control.models.sources import PLACEHOLDER, Source, StorageBlock
+from colonnade.control.models.sources import PLACEHOLDER
 from colonnade.control.services import components
-from colonnade.errors import Error, InvalidInput
+from colonnade.errors import InvalidInput
 from colonnade.gateway.payloads import redaction
-from colonnade.gateway.payloads.places import Access
 from colonnade.gateway.payloads.settings import Format, Logging
 from colonnade.resources import durations
-from colonnade.security import files
-from colonnade.storage import gcs, s3
-from colonnade.storage.volumes import Volumes
-
-log = logging.getLogger(__name__)
 
 FORMATS = ("json", "csv", "parquet")
 _BUCKETS = ("s3", "gs")
 _POSTED = ("http", "https")
-_ACCOUNT = "default"
 
 
 def settings(isvc: Mapping[str, Any], component: str) -> Logging | None:
@@ -80,76 +69,6 @@ def causes(isvc: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             settings(isvc, component)
         except InvalidInput as error:
             yield f"spec.{component}.logger", error.message
-
-
-class PayloadLogs:
-    """Finds out where the log of a component goes on this machine: which folder, with whose credentials."""
-
-    def __init__(
-        self, credentials: Credentials, volumes: Callable[[str], Volumes], folder: Path, events: Events
-    ) -> None:
-        """`folder`: for files with credentials, which the gateway reads."""
-        self._credentials = credentials
-        self._volumes = volumes
-        self._folder = folder
-        self._events = events
-
-    def of(self, isvc: Mapping[str, Any], component: str) -> Logging | None:
-        """What the gateway is told; None if nothing is logged. That something is wrong is told by an Event."""
-        try:
-            found = settings(isvc, component)
-            return found if found is None or found.url else self._placed(isvc, component, found)
-        except Error as error:
-            metadata = isvc["metadata"]
-            log.warning("payloads are not logged", extra={"service": metadata["name"], "error": error.message})
-            text = f"spec.{component}.logger: payloads are not logged: {error.message}"
-            self._events.record(dict(isvc), "PayloadLogFailed", text, "Warning")
-            return None
-
-    def _placed(self, isvc: Mapping[str, Any], component: str, found: Logging) -> Logging:
-        namespace = isvc["metadata"]["namespace"]
-        uri = found.folder
-        if uri.startswith("/"):
-            return found
-        parts = urlsplit(uri)
-        if parts.scheme == "file":
-            return msgspec.structs.replace(found, folder=parts.path)
-        if parts.scheme == "pvc":
-            claim = self._volumes(namespace).folder(parts.netloc).resolve()
-            folder = (claim / parts.path.lstrip("/")).resolve()
-            if not folder.is_relative_to(claim):
-                raise InvalidInput(f"logger.storage.path {uri!r} leads out of the claim; write it without `..`")
-            return msgspec.structs.replace(found, folder=str(folder))
-        extension = isvc["spec"][component]
-        storage = extension["logger"].get("storage") or {}
-        parameters = {name: value for name, value in (storage.get("parameters") or {}).items() if name != "format"}
-        account = storage.get("serviceAccountName") or extension.get("serviceAccountName") or _ACCOUNT
-        block = StorageBlock(str(storage.get("key") or ""), tuple(sorted(parameters.items())))
-        wanted = Source(uri, account=account, storage=block if storage.get("key") or parameters else None)
-        granted = self._credentials.of(namespace, wanted)
-        access = msgspec.json.encode(_access(granted.uri, granted.env))
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._folder / f"{hashlib.sha256(access).hexdigest()[:16]}.json"
-        if not place.exists():
-            files.write(place, access)
-        return msgspec.structs.replace(found, folder=granted.uri, access=str(place))
-
-
-def _access(uri: str, env: Mapping[str, str]) -> Access:
-    """The settings of the client for a bucket."""
-    parts = urlsplit(uri)
-    if parts.scheme == "s3":
-        config: dict[str, Any] = dict(s3.config_of(parts.netloc, env))
-        for name in ("access_key_id", "secret_access_key", "session_token"):
-            if value := env.get(f"AWS_{name.upper()}"):
-                config[name] = value
-        endpoint, _ = s3.endpoint_of(parts.netloc, env)
-    elif parts.scheme == "gs":
-        config = dict(gcs.config_of(parts.netloc, env, gcs.key_text(env)))
-        endpoint = gcs.endpoint_of(env)
-    else:
-        raise InvalidInput(f"storage of type {parts.scheme!r} takes no payload log; use s3:// or gs://")
-    return Access(config, {"allow_http": endpoint.startswith("http://")})
 
 
 def _folder(url: str, storage: Mapping[str, Any] | None) -> str:

@@ -38,9 +38,12 @@ Address = tuple[str, str | None]
 
 
 class _Made(NamedTuple):
-    """The routes of a service, and what they were made of: its stamp, the addresses of its pods, its ports."""
+    """The routes of a service, and what they were made of.
 
-    inputs: tuple[int, tuple[Address | None, ...], tuple[int | None, ...]]
+    That is its stamp and that of its payload log, the addresses of its pods, and its ports.
+    """
+
+    inputs: tuple[int, int, tuple[Address | None, ...], tuple[int | None, ...]]
     routes: tuple[Route, ...]
 
 
@@ -59,6 +62,14 @@ class Graphs(Protocol):
     def pushed(self, table: RouteTable) -> None: ...
 
 
+class Payloads(Protocol):
+    """Where payloads are logged. See `payloadplaces`."""
+
+    def of(self, isvc: Mapping[str, Any], component: str) -> Logging | None: ...
+
+    def stamp(self, service: Key) -> int: ...
+
+
 class Router:
     """Pushes route tables. `push` sends one to the gateway and raises if that did not take it."""
 
@@ -72,14 +83,14 @@ class Router:
         push: Callable[[RouteTable], Awaitable[None]],
         changed: Callable[[set[Key]], None],
         graphs: Graphs | None = None,
-        payloads: Callable[[Mapping[str, Any], str], Logging | None] = lambda isvc, component: None,
+        payloads: Payloads | None = None,
         named: Callable[[Route], Route] = lambda route: route,
     ) -> None:
         """`file` is where the gateway keeps its routes: what it may send to before the first push.
 
         `changed` is called with services whose pods the gateway now sends to, or surely sends to no more, or splits
-        anew. `payloads` says where those of a component of a service are logged. `named` adds the names of further
-        models to a route.
+        anew. `payloads` says where those of a component of a service are logged, and when to ask again. `named` adds
+        the names of further models to a route.
         """
         self._payloads = payloads
         self._named_models = named
@@ -167,13 +178,15 @@ class Router:
         last = self._last_made.get(key)
         pods = self._index.pods(key)
         there = tuple(addresses.get(Key(key.namespace, pod["metadata"]["name"])) for pod in pods)
-        inputs = (self._index.stamp(key), there, ports)
+        logs = self._payloads
+        inputs = (self._index.stamp(key), 0 if logs is None else logs.stamp(key), there, ports)
         if last is not None and last.inputs == inputs:
             return last
         isvc = self._index.service(key)
-        port = partial(self._port, key)
-        found = () if isvc is None else tuple(routing.routes(isvc, pods, addresses, self._domain, port, self._payloads))
-        return _Made(inputs, found)
+        if isvc is None:
+            return _Made(inputs, ())
+        port, logged = partial(self._port, key), _nowhere if logs is None else logs.of
+        return _Made(inputs, tuple(routing.routes(isvc, pods, addresses, self._domain, port, logged)))
 
     def _port(self, service: Key, component: str) -> int | None:
         return self._ports.port(Port(service, component))
@@ -202,6 +215,10 @@ class Router:
         for pod in left:
             self._serving.pop(pod, None)
         self._changed(set(left.values()))
+
+
+def _nowhere(isvc: Mapping[str, Any], component: str) -> Logging | None:
+    return None
 
 
 def _backends(table: RouteTable) -> dict[Key, Key]:

@@ -83,6 +83,7 @@ def _route(
     annotations = isvc["metadata"].get("annotations") or {}
     tags = annotations.get(TAG_ROUTING) == "true"
     own = component_hosts(name, component, namespace, domain)
+    past = rollout.past(isvc, component)
     targets = tuple(
         Target(
             share.revision,
@@ -90,8 +91,9 @@ def _route(
             _backends(share.revision, pods, addresses),
             tuple(f"{share.tag}-{host}" for host in own) if share.tag and tags else (),
         )
-        for share in rollout.past(isvc, component).shares
+        for share in past.shares
     )
+    targets = _fallen_back(targets, Target(past.previous, 100, _backends(past.previous, pods, addresses)))
     models = [(pod["metadata"].get("annotations") or {}).get(template.MODEL_ANNOTATION) for pod in pods]
     timeout = spec.get("timeout")
     served = any(target.backends for target in targets)
@@ -115,6 +117,18 @@ def _route(
         shadow=shadowing.of(isvc) if component == components.PREDICTOR else None,
         sticky=str(annotations.get(defaults.STICKY) or ""),
     )
+
+
+def _fallen_back(targets: tuple[Target, ...], former: Target) -> tuple[Target, ...]:
+    """The targets; all to the revision before them, if none of theirs lives and that one still does.
+
+    Its replicas outlive a rollout for a while (see `probation`). When the new ones end, the next requests shall not
+    have to wait until the status says so, too.
+    """
+    alive = any(target.backends for target in targets)
+    if not targets or alive or not former.backends:
+        return targets
+    return (*(msgspec.structs.replace(target, weight=0) for target in targets), former)
 
 
 def sleeps(isvc: Mapping[str, Any], component: Mapping[str, Any]) -> bool:
@@ -157,12 +171,15 @@ def reason(isvc: Mapping[str, Any], component: str) -> str:
     found = {condition["type"]: condition for condition in status.get("conditions") or []}
     if found.get("Stopped", {}).get("status") == "True":
         return "it is stopped (annotation serving.kserve.io/stop)"
+    metadata = isvc["metadata"]
+    told = f"`colonnade why {metadata['name']} -n {metadata['namespace']}` says more"
     failure = (status.get("modelStatus") or {}).get("lastFailureInfo")
     if failure and component == components.PREDICTOR:
-        metadata, cause = isvc["metadata"], failure.get("reason") or "failed"
-        told = f"`colonnade why {metadata['name']} -n {metadata['namespace']}` says more"
+        cause = failure.get("reason") or "failed"
         if failure.get("exitCode") is None:
             return f"{cause}; {told}"
         return f"replica {failure.get('location')} ended with exit code {failure['exitCode']} ({cause}); {told}"
     waits = found.get(f"{component.capitalize()}Ready", {})
+    if waits.get("status") == "False":
+        return f"{waits.get('reason') or 'it failed'}; {told}"
     return str((waits.get("status") == "Unknown" and waits.get("message")) or "its replicas are starting")

@@ -117,10 +117,11 @@ class Autoscaler:
         self._scaled: dict[ScaleKey, _Scaled] = {}
         self._heard: dict[int, float] = {}
 
-    def wanted(self, namespace: str, revision: Revision) -> int | None:
+    def wanted(self, namespace: str, revision: Revision, held: int = 0) -> int | None:
         """How many replicas a revision shall have now; None for a canary, whose number its manifest fixes.
 
-        A revision that is asked for is scaled from then on, and by its manifest as it is at this moment.
+        A revision that is asked for is scaled from then on, and by its manifest as it is at this moment. It has at
+        least `held`, since a rollout needs them; once that is over, they stay for a window of its own load.
         """
         key = ScaleKey(namespace, revision.service, revision.component.name, revision.name)
         isvc = self._index.service(Key(namespace, revision.service))
@@ -128,6 +129,7 @@ class Autoscaler:
         if of is None:
             self._scaled.pop(key, None)
             return None
+        of = replace(of, held=held)
         now = self._clock()
         found = self._scaled.get(key)
         if found is None:
@@ -135,6 +137,9 @@ class Autoscaler:
             found = self._scaled[key] = _Scaled(of, begun, now, Window(now), now)
         found.asked = now
         if found.settings != of:
+            if of.held < found.settings.held:
+                found.state = decision.begin(of, found.state.wanted, now, known=found.state.reached)
+                found.window = Window(now)
             found.settings = of
             self._decide(key, found, now, tell=False)
         return found.state.wanted

@@ -1,7 +1,7 @@
 """How many replicas each revision of a component has, at one look.
 
-The autoscaler says so for the stable revisions, the manifest for variants. A rollout has its own say: whoever takes over
-traffic has the replicas for it first, and whoever gives it away step by step keeps its own until it is over.
+The autoscaler says so for the stable revisions, the manifest for variants. A rollout has its own say: whoever takes
+over traffic has the replicas for it first, and whoever gives it away step by step keeps its own until it is over.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class Counting:
         scaled = self.scale.wanted(isvc["metadata"]["namespace"], revision, held)
         if scaled is not None:
             beside = self.sight.past.rolledout not in ("", name)
-            return max(1, scaled) if beside and not revision.proven else scaled  # it must prove itself first
+            unproven = not revision.proven or revision.fell
+            return max(1, scaled) if beside and unproven else scaled  # it must prove itself first
         stable, way = rollout.replicas(component.spec), self.ways.get(name)
         if way is None:
             return max(stable, held)

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from colonnade.control.events import Events
-from colonnade.control.models import safety
+from colonnade.control.models import holding, safety
 from colonnade.control.models.fetching import Fetched, Fetcher, FetchFailed
 from colonnade.control.models.sources import ORIGIN
 from colonnade.control.objects import Ref
+from colonnade.control.replicas import trials
 from colonnade.control.replicas.podstatus import is_ready, moment
 from colonnade.control.rollouts import revisions
 from colonnade.control.rollouts.revisions import Revision
 from colonnade.control.runtimes.environments import EnvironmentBuilder
 from colonnade.control.services import template
-from colonnade.control.services.components import Component
+from colonnade.control.services.components import PREDICTOR, Component
 from colonnade.control.services.deployed import Failure
 from colonnade.control.services.template import Plan, Refusal
 from colonnade.control.store import Store
@@ -49,6 +50,7 @@ class Outcome:
     progress: str = ""
     origin: str = ""
     reports: tuple[Report, ...] = ()
+    held: tuple[holding.Held, ...] = ()
 
 
 class Creation:
@@ -85,7 +87,9 @@ class Creation:
             if outcome.origin:
                 sample["metadata"]["annotations"][ORIGIN] = outcome.origin
                 self._events.record(manifest.isvc, "ModelTaken", f"Took {outcome.origin}")
-            sample = safety.noted(sample, outcome.reports)
+            sample = holding.noted(safety.noted(sample, outcome.reports), outcome.held)
+            if manifest.component.name == PREDICTOR:
+                sample = trials.noted(sample, next(iter(models.values()), None))
         for _ in range(missing):
             pod = template.named(sample, revisions.pod_name(revision))
             name = pod["metadata"]["name"]
@@ -104,6 +108,7 @@ class Creation:
         paths: dict[str, Path] = {}
         origins: list[str] = []
         reports: list[Report] = []
+        held: list[holding.Held] = []
         for source in plan.sources:
             # Each revision has an owner's entry of its own: the models of several are asked for side by side.
             owner = f"{key.namespace}/{revision.name}"
@@ -119,7 +124,8 @@ class Creation:
             paths[source.mount] = outcome.path
             origins += [outcome.origin] if outcome.origin else []
             reports += [outcome.report] if outcome.report is not None else []
-        return paths, Outcome(origin="; ".join(origins), reports=tuple(reports))
+            held += [holding.held(outcome.path, source)] if outcome.in_place else []
+        return paths, Outcome(origin="; ".join(origins), reports=tuple(reports), held=tuple(held))
 
     def _environment(
         self, isvc: dict[str, Any], revision: Revision, plan: Plan, models: Mapping[str, Path]

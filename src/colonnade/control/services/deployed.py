@@ -127,6 +127,11 @@ class Deployed:
         return self.up and bool(self.routed)
 
     @property
+    def fell(self) -> str:
+        """How the latest revision failed soon after it was ready, while another has its traffic; else ""."""
+        return self.latest.fell if self.latest is not None and self.wanted not in self.serving else ""
+
+    @property
     def trouble(self) -> Failure | None:
         """Why the latest revision does not get ready, from what its fetch or its processes left; None if it may yet."""
         if self.failure is not None:
@@ -135,6 +140,8 @@ class Deployed:
             return Failure(self.refusal.reason, self.refusal.message)
         if self.latest is not None and self.latest.rejected:
             return Failure("RuntimeUnhealthy", self.latest.rejected, revision=self.latest.name)
+        if self.fell:
+            return Failure("RuntimeUnhealthy", self.fell, revision=self.wanted)
         return crash(self.of(self.wanted), self.wanted) if self.wanted else None
 
     def verdict(self) -> Verdict:
@@ -147,6 +154,9 @@ class Deployed:
             return Verdict(DOWN, self.refusal.reason, self.refusal.message + keeps)
         if self.latest is not None and self.latest.rejected:
             return Verdict(DOWN, "RevisionRejected", self.latest.rejected + keeps)
+        if self.fell:
+            text = f"Revision {self.wanted} failed soon after it was ready: {self.fell}.{keeps}"
+            return Verdict(DOWN, "RevisionFailed", text)
         wanted, trouble = self.wanted, self.trouble
         ready, count = self.ready(wanted), self.counts.get(wanted, 0)
         there = self.split.goal == self.split.now.shares and self.up
@@ -171,6 +181,10 @@ class Deployed:
 
 def crash(pods: Sequence[dict[str, Any]], revision: str) -> Failure | None:
     """Why the processes of a revision do not get ready; None if they may yet."""
+    for pod in pods:  # what concerns all of them comes before what one of them died of
+        waiting = (troubled(pod).get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") == safety.REFUSED:
+            return Failure("ModelLoadFailed", waiting.get("message", ""), pod["metadata"]["name"], revision)
     for pod in pods:
         if is_ready(pod):
             continue
@@ -179,8 +193,6 @@ def crash(pods: Sequence[dict[str, Any]], revision: str) -> Failure | None:
         container = troubled(pod)
         waiting = (container.get("state") or {}).get("waiting") or {}
         ended = (container.get("lastState") or {}).get("terminated") or {}
-        if waiting.get("reason") == safety.REFUSED:
-            return Failure("ModelLoadFailed", waiting.get("message", ""), pod["metadata"]["name"], revision)
         if ended and (waiting.get("reason") == CRASH_LOOP or container.get("restartCount")):
             return Failure(
                 "ModelLoadFailed" if ended.get("reason") == "ModelLoadFailed" else "RuntimeUnhealthy",

@@ -22,7 +22,7 @@ from colonnade.control.rollouts import revisions
 from colonnade.control.routes.router import GROUP, Router
 from colonnade.control.routes.routing import STOP
 from colonnade.control.runtimes.selection import Runtimes
-from colonnade.control.services import components, status, template
+from colonnade.control.services import components, remarks, status, template
 from colonnade.control.services.deployed import Deployed
 from colonnade.control.services.deployments import Deployments
 from colonnade.control.store import Store
@@ -46,8 +46,14 @@ class InferenceServices:
         place: status.Place,
         ports: Ports,
         runtimes: Callable[[str], Runtimes],
+        unlogged: Callable[[Mapping[str, Any]], str | None] = lambda isvc: None,
+        parked: Callable[[Key], int] = lambda key: 0,
     ) -> None:
-        """`ports` has the services' own ports; `runtimes` gives those that services of a namespace may choose from."""
+        """`ports` has the services' own ports; `runtimes` gives those that services of a namespace may choose from.
+
+        `unlogged` says why payloads of a service are not logged (see `payloadplaces`); `parked` how many bytes of its
+        model are kept in memory while it sleeps.
+        """
         self._store = store
         self._events = events
         self._index = index
@@ -56,6 +62,8 @@ class InferenceServices:
         self._place = place
         self._ports = ports
         self._runtimes = runtimes
+        self._unlogged = unlogged
+        self._parked = parked
 
     def keys(self) -> Iterable[Key]:
         """All services, and those of which only pods or revisions are left."""
@@ -69,9 +77,14 @@ class InferenceServices:
             self._deployments.forget(self._index.revisions(key))
             return self._retire(self._index.pods(key))
         wanted = default(isvc)
-        earlier = [each for each in self._index.revisions(key) if not revisions.owned(each, isvc)]
-        self._deployments.forget(earlier)  # of a service that had this name
         present = {component.name for component in components.of(wanted)}
+        used = present | {revisions.component_of(pod) for pod in self._index.pods(key)}
+        # Those of a service that had this name, and of components that it has no more.
+        self._deployments.forget(
+            each
+            for each in self._index.revisions(key)
+            if not revisions.owned(each, isvc) or revisions.component_of(each) not in used
+        )
         gone = [
             pod
             for pod in self._index.pods(key)
@@ -127,7 +140,10 @@ class InferenceServices:
 
     def _write(self, key: Key, isvc: dict[str, Any], seen: Sequence[Deployed], own_ports: Mapping[str, int]) -> None:
         old = isvc.get("status") or {}
-        new = status.status(isvc, seen, self._place, timestamp(utcnow()), own_ports)
+        shadow = remarks.shadow(isvc, seen[0].split.named) if seen[0].refusal is None else None
+        found = [each for each in (shadow, remarks.payload_log(self._unlogged(isvc))) if each is not None]
+        now = timestamp(utcnow())
+        new = status.status(isvc, seen, self._place, now, own_ports, remarks=found, parked=self._parked(key))
         if not all(self._router.splits(key.namespace, each.split.now.shares) for each in seen):
             new["observedGeneration"] = old.get("observedGeneration", 0)  # who waits for it asks the new split at once
         if new == old:
@@ -145,6 +161,10 @@ class InferenceServices:
         if scanned and (scanned["reason"], scanned.get("message")) != (before.get("reason"), before.get("message")):
             told = (isvc, scanned["reason"], scanned.get("message", ""))
             self._events.record(*told, "Warning" if scanned["status"] == "False" else "Normal")
+        for kind in remarks.KINDS:
+            remark, before = (_condition(found, kind) for found in (new, old))
+            if remark.get("status") == "False" and remark.get("message") != before.get("message"):
+                self._events.record(isvc, remark["reason"], remark["message"], "Warning")
         was, now = (_condition(found, "Ready") for found in (old, new))
         if now.get("status") == "True" and was.get("status") != "True":
             name = isvc["metadata"]["name"]

@@ -19,8 +19,10 @@ from colonnade.control.rollouts.rollout import PREVIOUS, Share
 from colonnade.control.routes.routing import TAG_ROUTING, component_hosts, hosts
 from colonnade.control.services.components import PREDICTOR, TRANSFORMER
 from colonnade.control.services.deployed import DOWN, UP, WAITS, Deployed, Failure, Variant, Verdict, crash
+from colonnade.control.services.remarks import Remark
 
 COMPILED_ANNOTATION = "colonnade.dev/compiled"  # on the service's status: what became of the model's compiled form
+PARKED_ANNOTATION = "colonnade.dev/parked"  # likewise: bytes of the model of a service that sleeps, kept in memory
 DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
 _ORDER = (DOWN, WAITS, UP)  # the worst of several comes first
 _KNATIVE_MODES = frozenset({"Knative", "Serverless"})
@@ -50,7 +52,14 @@ class _Fact:
 
 
 def status(
-    isvc: dict[str, Any], seen: Sequence[Deployed], place: Place, now: str, own_ports: Mapping[str, int]
+    isvc: dict[str, Any],
+    seen: Sequence[Deployed],
+    place: Place,
+    now: str,
+    own_ports: Mapping[str, int],
+    *,
+    remarks: Sequence[Remark] = (),
+    parked: int = 0,
 ) -> dict[str, Any]:
     """The whole new status.
 
@@ -60,6 +69,8 @@ def status(
         place: where services are reached.
         now: the time for what changes, RFC 3339.
         own_ports: the service's own ports by their use, see `ports`.
+        remarks: what it asks for beside its components.
+        parked: bytes of its model that are kept in memory if it sleeps.
     """
     old = isvc.get("status") or {}
     name, namespace = isvc["metadata"]["name"], isvc["metadata"]["namespace"]
@@ -68,9 +79,10 @@ def status(
     predictor = seen[0]
     entrance = _entrance(seen)
     scanned = _scanned(predictor, old)
+    facts = [*_facts(seen, knative), *_safe(scanned), *_told(remarks)]
     new: dict[str, Any] = {
         "observedGeneration": isvc["metadata"].get("generation", 1),
-        "conditions": _conditions(old.get("conditions") or [], [*_facts(seen, knative), *_safe(scanned)], now),
+        "conditions": _conditions(old.get("conditions") or [], facts, now),
         "deploymentMode": "Knative" if knative else "Standard",
         "modelStatus": _model_status(predictor, now, old.get("modelStatus") or {}),
         "components": {each.component.name: _component(isvc, each, place, own_ports) for each in seen},
@@ -86,6 +98,8 @@ def status(
         notes[ports.URL_ANNOTATION] = ports.url(own_ports[ports.DIRECT])
     if scanned:
         notes[safety.ANNOTATION] = scanned
+    if parked and not predictor.pods:
+        notes[PARKED_ANNOTATION] = str(parked)
     rollouts = {each.component.name: each.progress for each in seen if each.progress is not None}
     if rollouts:
         notes[progress.RECORD] = progress.record(rollouts)
@@ -120,6 +134,10 @@ def _safe(scanned: str) -> list[_Fact]:
     """The condition of the model's safety, once it is known."""
     fact = safety.fact(scanned)
     return [] if fact is None else [_Fact(safety.CONDITION, *fact, info=True)]
+
+
+def _told(remarks: Sequence[Remark]) -> list[_Fact]:
+    return [_Fact(each.kind, UP if each.holds else DOWN, each.reason, each.message, info=True) for each in remarks]
 
 
 def _entrance(seen: Sequence[Deployed]) -> Deployed:
@@ -182,7 +200,7 @@ def _model_status(seen: Deployed, now: str, old: dict[str, Any]) -> dict[str, An
     fresh = seen.of(seen.wanted)
     asleep = bool(seen.wanted) and seen.asleep(seen.wanted)
     there = bool(seen.wanted) and seen.split.goal == seen.split.now.shares
-    up = there and (bool(seen.ready(seen.wanted)) or asleep) and seen.failure is None
+    up = there and (bool(seen.ready(seen.wanted)) or asleep) and seen.failure is None and not seen.fell
     states = {"activeModelState": ("Standby" if asleep and not seen.of(seen.wanted) else "Loaded") if seen.up else ""}
     if seen.refusal is not None:
         transition, target = "InvalidSpec", "FailedToLoad"
@@ -226,7 +244,7 @@ def _failure_info(failure: Failure, now: str, old: dict[str, Any]) -> dict[str, 
 
 def _failed(pod: dict[str, Any]) -> bool:
     waiting = (troubled(pod).get("state") or {}).get("waiting") or {}
-    return waiting.get("reason") in (CRASH_LOOP, "RunContainerError", "CreateContainerConfigError")
+    return waiting.get("reason") in (CRASH_LOOP, "RunContainerError", "CreateContainerConfigError", safety.REFUSED)
 
 
 def _component(isvc: dict[str, Any], seen: Deployed, place: Place, own_ports: Mapping[str, int]) -> dict[str, Any]:

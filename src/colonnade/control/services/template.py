@@ -26,8 +26,8 @@ from colonnade.control.runtimes.listening import Listening
 from colonnade.control.runtimes.merge import UnknownPlaceholder, containers, filled, tagged
 from colonnade.control.runtimes.selection import Refusal as Refusal
 from colonnade.control.runtimes.selection import Runtime, Runtimes, Wanted, choose
-from colonnade.control.services import builtserver, chaining, collocation, components, serverdefaults
-from colonnade.control.services.annotations import causes
+from colonnade.control.services import artexplainer, builtserver, chaining, collocation, components, serverdefaults
+from colonnade.control.services.annotation_rules import causes
 from colonnade.resources import served, trainedmodel
 
 CONTAINER = "kserve-container"
@@ -83,20 +83,24 @@ class Plan:
         return "" if self.chosen is None else self.chosen.digest
 
 
-def plan(isvc: dict[str, Any], component: str, runtimes: Runtimes) -> Plan | Refusal:
+def plan(isvc: dict[str, Any], component: str, runtimes: Runtimes, *, former: bool = False) -> Plan | Refusal:
     """Decide how to run a component of a defaulted InferenceService, or say why it cannot run here.
 
     `component` is a key of `spec` that the manifest has: `predictor`, `transformer` or `explainer`. `runtimes` are
-    those that the service may choose from.
+    those that the service may choose from. A `former` revision has run before: how its service is routed to by now is
+    no part of it, and a mistake in that is no reason not to run it again.
     """
-    refusal = _service_refusal(isvc) or _component_refusal(isvc, component)
+    refusal = (None if former else _service_refusal(isvc)) or _component_refusal(isvc, component)
     if refusal is not None:
         return refusal
     extension = isvc["spec"][component]
     model = extension.get("model") if component == components.PREDICTOR else None
-    transformer = collocation.transformer_of(extension)
-    said = model if model is not None else next(each for each in extension["containers"] if each is not transformer)
+    art = _art_of(extension, component)
     try:
+        if art is not None:
+            return _adversary(isvc, art, runtimes)
+        transformer = collocation.transformer_of(extension)
+        said = model if model is not None else next(each for each in extension["containers"] if each is not transformer)
         made = _of_runtime(isvc, said, runtimes) if model is not None else _custom(isvc, component, said, runtimes)
         if transformer is None or isinstance(made, Refusal):
             return made
@@ -193,23 +197,23 @@ def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
     if extension.get("initContainers"):
         return _unsupported(f"{path}.initContainers", "init containers are not run as processes; remove them")
     model, given = extension.get("model"), extension.get("containers") or []
-    for container in [model] if model is not None else given:
+    for container in [model] if model is not None else [*given, _art_of(extension, component) or {}]:
         for probe in ("readinessProbe", "livenessProbe"):
             if "grpc" in (container.get(probe) or {}):
                 return _unsupported(f"{probe}.grpc", "use httpGet, exec or tcpSocket")
     transformer = collocation.transformer_of(extension) if component == components.PREDICTOR else None
-    if component == components.EXPLAINER and extension.get("art"):
-        return _unsupported(
-            f"{path}.art",
-            "its server is an image; run an explainer by `containers`, or set colonnade.dev/explainer: shap",
-        )
-    if model is None and not given:
+    if model is None and not given and not _art_of(extension, component):
         return Refusal("InvalidPredictorSpec", f"{path} names neither a model nor a container; add `model`.")
     if model is None and sum(each is not transformer for each in given) > 1:
         names = ", ".join(str(found.get("name")) for found in given)
         why = f"a replica is {CONTAINER} and at most a {served.TRANSFORMER_CONTAINER}, not {names}; remove the others"
         return _unsupported(f"{path}.containers", why)
     return None
+
+
+def _art_of(extension: dict[str, Any], component: str) -> dict[str, Any] | None:
+    """KServe's built-in explainer, if a component is one."""
+    return extension.get("art") if component == components.EXPLAINER else None
 
 
 def _of_runtime(isvc: dict[str, Any], model: dict[str, Any], runtimes: Runtimes) -> Plan | Refusal:
@@ -341,6 +345,13 @@ def _chained(
     own |= {"command": list(made.container["command"]), "args": list(made.container["args"])}
     name = builtserver.model_name(own["args"], service)
     return Plan(own, name, made.transport, fetched, isolation, None, _pod_fields(extension))
+
+
+def _adversary(isvc: dict[str, Any], art: dict[str, Any], runtimes: Runtimes) -> Plan | Refusal:
+    """A replica of KServe's built-in explainer."""
+    isolation = Isolation.of(isvc, components.EXPLAINER, None, ())
+    container = artexplainer.container(art, runtimes.programs, brought=bool(isolation.lines))
+    return _chained(isvc, components.EXPLAINER, container, (), isolation._replace(adapter=artexplainer.ADAPTER))
 
 
 def _collocated(

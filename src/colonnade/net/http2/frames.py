@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+from colonnade.net.later import HTTP2_PREFACE
+
+PREFACE = HTTP2_PREFACE
 
 # Types.
 DATA = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from colonnade.net.exchange import Exchange
-from colonnade.net.head import BODILESS, Body, Header, Part, ReadyHead
+from colonnade.net.head import BODILESS, Body, Header, Part
 from colonnade.net.head_parse import RequestHead
 from colonnade.net.http2.fields import fields, literal, status
 from colonnade.net.http2.frames import END_STREAM, INTERNAL_ERROR, SMALLEST_MAX_FRAME, header_frames
@@ -22,11 +22,10 @@ _PENDING_BYTES = 64 << 10  # with more than that to send, the application is tol
 class StreamExchange(Exchange, Stream):
     """One stream of a server's connection."""
 
-    _connection: Http2Connection  # type: ignore[assignment]  # the base needs of it: peer, secure, guarded
+    _connection: Http2Connection
     takes_trailers = True
     _silent = False  # the answer has no body
     _slow = False  # the application has been told to pause
-    _waiters: tuple[asyncio.Future[None], ...] = ()
     begun = 0.0  # when the body began, or its rate was found good
 
     def __init__(self, connection: Http2Connection, head: RequestHead, number: int, body: bytes | None) -> None:
@@ -61,7 +60,6 @@ class StreamExchange(Exchange, Stream):
         self.held = True
 
     def resume(self) -> None:
-        """Take back `pause`."""
         if self.held:
             self.held = False
             if not self.received and not self.closed:
@@ -140,11 +138,6 @@ class StreamExchange(Exchange, Stream):
         if self.pending is None:
             connection.answered(self)
 
-    def relay(self, head: ReadyHead, identity: bytes, body: Part) -> None:
-        """See `Exchange.relay`."""
-        fields = [*head.fields, (b"x-request-id", identity)] if identity else head.fields
-        self.reply(head.status, body, head.content_type, fields, head.trailers)
-
     def _reply_large(self, block: bytes, parts: Sequence[Part], trailers: Sequence[Header]) -> None:
         """Answer with fields that take more than one frame."""
         connection = self._connection
@@ -154,51 +147,21 @@ class StreamExchange(Exchange, Stream):
                 connection.send_body(self, part, None)
         connection.send_body(self, b"", self._tail(trailers))
 
-    def start(
-        self,
-        status: int,
-        headers: Iterable[Header] = (),
-        content_type: bytes | None = None,
-        length: int | None = None,
-    ) -> None:
-        """See `Exchange.start`."""
-        if self.closed:
-            return
-        if self.started:
-            raise RuntimeError("the answer has started already")
+    def _begin_answer(self, status: int, headers: Iterable[Header], content_type: bytes, length: int | None) -> None:
         connection = self._connection
-        block = connection.blocks.prefix(status, content_type or b"") + fields(headers)
+        block = connection.blocks.prefix(status, content_type) + fields(headers)
         self._silent = status in BODILESS or self.method == b"HEAD"
         if length is not None and status not in BODILESS:
             block += literal(b"content-length", b"%d" % length)
-            self._left = None if self._silent else length
         self.started = True
         connection.send(header_frames(self.id, block, END_STREAM if self._silent else 0, connection.largest_frame))
 
-    def write(self, chunk: bytes) -> None:
-        """See `Exchange.write`."""
-        if self.closed or not chunk:
-            return
-        if not self.started:
-            raise RuntimeError("the answer has not started")
-        if self._silent:
-            return
-        if self._left is not None:
-            if len(chunk) > self._left:
-                raise ValueError(f"{len(chunk)} bytes written where {self._left} were left of the announced length")
-            self._left -= len(chunk)
+    def _write_part(self, chunk: bytes) -> None:
         self._connection.send_body(self, chunk, None)
         self.check_pace()
 
-    def finish(self, trailers: Sequence[Header] = ()) -> None:
-        """See `Exchange.finish`; trailers always go out."""
-        if self.closed:
-            return
-        if not self.started:
-            raise RuntimeError("the answer has not started")
-        if self._left:
-            self.abort()
-            return
+    def _end_answer(self, trailers: Sequence[Header]) -> None:
+        """Trailers always go out."""
         if not self._silent:
             self._connection.send_body(self, b"", self._tail(trailers))
         self.closed = True
@@ -235,18 +198,9 @@ class StreamExchange(Exchange, Stream):
 
     @property
     def slow(self) -> bool:
-        """Whether the client reads more slowly than this answer is written."""
         return self.pending_size > _PENDING_BYTES or self._connection.writing_paused
 
-    async def drain(self) -> None:
-        """See `Exchange.drain`."""
-        if not self.closed and self.slow:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters = (*self._waiters, waiter)
-            await waiter
-
     def on_writable(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        """See `Exchange.on_writable`."""
         self._hooked = True
         self._pause_writer = pause
         self._resume_writer = resume
@@ -272,18 +226,3 @@ class StreamExchange(Exchange, Stream):
     def progressed(self, now: float) -> None:
         """See `Stream.progressed`."""
         self.begun = now
-
-    def leave(self) -> None:
-        """See `Exchange.leave`."""
-        super().leave()
-        self._wake()
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._wake()
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, ()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)

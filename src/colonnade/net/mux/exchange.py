@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +14,6 @@ from colonnade.net.mux.heads import ID, pack_fields
 from colonnade.net.request_head import METHODS_WITH_BODY
 
 if TYPE_CHECKING:
-    from colonnade.net.connection import Connection
     from colonnade.net.mux.server import MuxConnection
 
 
@@ -34,13 +32,12 @@ class MuxExchange(Exchange):
     takes_trailers = True
     inflow: Inflow | None = None
     outflow: Outflow | None = None
-    _waiters: tuple[asyncio.Future[None], ...] = ()
 
     def __init__(
         self, link: MuxConnection, stream: int, head: RequestHead, identity: bytes, body: bytes | memoryview
     ) -> None:
         """A request whose body came with its head."""
-        super().__init__(cast("Connection", link), head)
+        super().__init__(link, head)
         self._link = link
         self.stream_id = stream
         self.length = self.size = size = len(body)
@@ -122,7 +119,7 @@ class MuxExchange(Exchange):
         if bodiless or (size > WHOLE and place is None):
             self.start(status, headers, content_type, None if status in BODILESS else size)
             for part in parts:
-                self.write(part)
+                self.write(cast(bytes, part))
             self.finish(trailers)
             return
         number, identity = self._head_number(status, content_type, headers, trailers)
@@ -135,19 +132,8 @@ class MuxExchange(Exchange):
         self.started = True
         self._complete()
 
-    def start(
-        self,
-        status: int,
-        headers: Iterable[Header] = (),
-        content_type: bytes | None = None,
-        length: int | None = None,
-    ) -> None:
-        if self.closed:
-            return
-        if self.started:
-            raise RuntimeError("the answer has started already")
-        number, identity = self._head_number(status, content_type or b"", headers, ())
-        self._left = 0 if status in BODILESS or self.method == b"HEAD" else length
+    def _begin_answer(self, status: int, headers: Iterable[Header], content_type: bytes, length: int | None) -> None:
+        number, identity = self._head_number(status, content_type, headers, ())
         announced = LENGTH.pack(UNKNOWN if length is None or status in BODILESS else length)
         frame_size = len(identity) + len(announced)
         self._link.put(HEADER.pack(frame_size, self.stream_id, BEGIN, len(identity), number), identity, announced)
@@ -156,32 +142,16 @@ class MuxExchange(Exchange):
         outflow.pause = self._fell_behind
         outflow.resume = self._caught_up
 
-    def write(self, chunk: Part) -> None:
-        if self.closed or not chunk:
-            return
-        if self.outflow is None:
-            raise RuntimeError("the answer has not started")
-        if self._left is not None:
-            if self.method == b"HEAD":
-                return
-            if len(chunk) > self._left:
-                raise ValueError(f"{len(chunk)} bytes written where {self._left} were left of the announced length")
-            self._left -= len(chunk)
-        self.outflow.write(chunk)
+    def _write_part(self, chunk: Part) -> None:
+        if self.outflow is not None:
+            self.outflow.write(chunk)
 
-    def finish(self, trailers: Sequence[Header] = ()) -> None:
-        if self.closed:
-            return
-        if self.outflow is None:
-            raise RuntimeError("the answer has not started")
-        if self._left:
-            self.abort()
-            return
+    def _end_answer(self, trailers: Sequence[Header]) -> None:
         outflow = self.outflow
+        assert outflow is not None
         rest = pack_fields(trailers) if trailers else b""
         self.closed = True
         self._forget()
-        self._wake()
         outflow.pause = outflow.resume = None
         outflow.ended = self._ended
         outflow.finish(rest)
@@ -192,25 +162,15 @@ class MuxExchange(Exchange):
             self._link.broken_off(self)
             self.dropped()
 
-    async def drain(self) -> None:
-        if not self.closed and self.outflow is not None and self.outflow.held:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters = (*self._waiters, waiter)
-            await waiter
-
-    def on_writable(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        self._hooked = True
-        self._pause_writer = pause
-        self._resume_writer = resume
-        if self.outflow is not None and self.outflow.held and not self.closed:
-            pause()
+    @property
+    def slow(self) -> bool:
+        return self.outflow is not None and self.outflow.held
 
     def dropped(self) -> None:
         """Nobody waits for this answer any more."""
         if self.outflow is not None:
             self.outflow.drop()
         self.leave()
-        self._wake()
 
     def _fell_behind(self) -> None:
         self.writable(False)
@@ -218,12 +178,6 @@ class MuxExchange(Exchange):
     def _caught_up(self) -> None:
         self.writable(True)
         self._wake()
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, ()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     def _head_number(
         self, status: int, content_type: bytes, headers: Iterable[Header], trailers: Sequence[Header]

@@ -14,7 +14,6 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,31 +28,12 @@ from colonnade.security import files
 _REPORT = "report.json"
 _CHUNK = 1 << 20
 
-# The packages that take part in a conversion, by runtime; of several names the first one that is installed counts.
-_PACKAGES = {
-    "sklearn": (("scikit-learn",), ("skl2onnx",)),
-    "xgboost": (("xgboost", "xgboost-cpu"), ("onnxmltools",)),
-    "lightgbm": (("lightgbm",), ("onnx",)),
-}
-RUNTIMES = tuple(_PACKAGES)
-
 
 class Compiled(NamedTuple):
     """A finished conversion: its report, and its graphs' files by name."""
 
     report: Report
     graphs: dict[str, str]
-
-
-def versions(runtime: str) -> dict[str, str] | None:
-    """What a conversion for a runtime takes, with versions; None if something is not installed."""
-    found: dict[str, str] = {}
-    for names in (*_PACKAGES[runtime], ("onnx",), ("onnxruntime",)):
-        version = next(filter(None, map(_version, names)), None)
-        if version is None:
-            return None
-        found[names[0]] = version
-    return found
 
 
 def key(runtime: str, file: Path, options: LoadOptions, packages: Mapping[str, str]) -> str:
@@ -141,10 +121,3 @@ def _require_own(folder: Path) -> None:
         raise LoadFailed(
             f"{folder} is no folder that only this user can write to; remove it, or name another with --compile-cache"
         )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
