@@ -18,6 +18,7 @@ class Effect(enum.Enum):
     WORKS = "it does what it says"
     ADAPTED = "its meaning is met in another way, which the note says"
     PLACED = "the platform decides it where it runs a replica; it works on a server that is started by hand"
+    FETCHED = "the platform fetches what it names; a server that is started by hand does not start with it"
     NONE = "it is accepted and changes nothing; no answer depends on it"
     REFUSED = "the server does not start with it, since answers would differ from what it asks for"
 
@@ -119,8 +120,8 @@ FLAGS: Mapping[str, Flag] = {
     "--backend": Flag(Effect.WORKS, f"{_HUGGING_FACE}: auto and huggingface; vllm has a runtime of its own"),
     "--trust-remote-code": Flag(Effect.ADAPTED, "another name of --trust-code", takes_value=False),
     "--disable-log-requests": Flag(Effect.NONE, "texts of requests are never logged", takes_value=False),
-    "--model-id": Flag(Effect.REFUSED, f"{_NO_HUB}; say storageUri: hf://OWNER/NAME"),
-    "--model-revision": Flag(Effect.REFUSED, f"{_NO_HUB}; say storageUri: hf://OWNER/NAME:REVISION"),
+    "--model-id": Flag(Effect.FETCHED, f"{_NO_HUB}; say storageUri: hf://OWNER/NAME"),
+    "--model-revision": Flag(Effect.FETCHED, f"{_NO_HUB}; say storageUri: hf://OWNER/NAME:REVISION"),
     "--tokenizer-revision": Flag(Effect.REFUSED, f"{_NO_HUB}; the tokenizer lies beside the model"),
     "--tensor-input-names": Flag(Effect.REFUSED, "it says what a predictor behind this server is sent; remove it"),
     "--return-token-type-ids": Flag(Effect.REFUSED, _TRAINED, takes_value=False),

@@ -18,7 +18,8 @@ import httpx
 
 UP = """
 import json, pathlib, sys, uvloop
-from colonnade.control.plane import Settings, run
+from colonnade.control.plane import run
+from colonnade.control.settings import Settings
 from colonnade.errors import Error
 from colonnade.observe import logs
 logs.configure(sys.stderr)

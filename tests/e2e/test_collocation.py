@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from .product import Product, service, signal_tree, until
 
 FLOWER = [5.9, 3.0, 5.1, 1.8]
@@ -48,8 +46,8 @@ def restarts(product: Product, name: str) -> dict[str, int]:
 
 def process(product: Product, word: str) -> int:
     """The one replica's process with this word on its command line."""
-    (pid,) = [pid for pid in product.replica_pids() if any(word in each for each in psutil.Process(pid).cmdline())]
-    return pid
+    (found,) = [each for each in product.processes() if any(word in part for part in each.cmdline())]
+    return found.pid
 
 
 def test_one_replica_of_two_processes(tmp_path: Path, iris_model: Path) -> None:
@@ -81,6 +79,6 @@ def test_one_replica_of_two_processes(tmp_path: Path, iris_model: Path) -> None:
         assert (process(product, "tenths.py"), process(product, "--runtime")) == (front, behind), "both are adopted"
 
         product.colonnade("delete", "isvc", "pair")
-        until(lambda: not product.replica_pids(), "both processes are gone")
+        until(lambda: len(product.processes()) == 1, "both are gone, and the gateway is there")
     finally:
         product.stop()

@@ -99,6 +99,30 @@ def test_files_are_whole_though_the_gateway_is_killed(product: Product, iris_mod
     assert len(files) == 1
 
 
+def test_a_log_begins_when_its_volume_is_there(product: Product, iris_model: Path) -> None:
+    storage = {"path": "pvc://later/logs", "parameters": {"format": "json"}}
+    product.apply(service("late", logging(iris_model, {"storage": storage})))
+
+    def condition() -> dict[str, str]:
+        found = json.loads(product.colonnade("get", "isvc", "late", "-o", "json"))["status"]["conditions"]
+        return next((each for each in found if each["type"] == "PayloadLogReady"), {})
+
+    told = until(condition, "the missing log is told")
+    assert told["status"] == "False"
+    assert "no volume for the claim 'later'" in told["message"]
+    assert "payloads are not logged" in product.colonnade("get", "events")
+
+    folder = product.state / "volumes" / "default" / "later"
+    folder.mkdir(parents=True)
+    until(lambda: condition()["status"] == "True", "the volume is found")
+
+    def logged() -> list[Path]:
+        assert product.ask("late", "v1", {"instances": [ROW]}).status_code == 200
+        return list((folder / "logs").glob("**/*"))
+
+    until(logged, "payloads are logged")
+
+
 def test_a_logger_that_makes_no_sense_is_refused(product: Product, iris_model: Path) -> None:
     manifest = service("wrong", logging(iris_model, {"url": "ftp://x"}))
     said = product.colonnade("apply", "-f", "-", data=json.dumps(manifest), code=1)

@@ -52,6 +52,26 @@ def test_answers_are_compared_and_told(product: Product, tmp_path: Path, version
     assert re.search(rf"{outcome}-blue-\S+ is a shadow of 50 % of the requests: .*{before + 20} {outcome}", shown)
 
 
+def test_a_name_that_nothing_has_is_told(product: Product, tmp_path: Path) -> None:
+    service = Versions(product, "ghostly", tmp_path)
+    service.apply(service.predictor("one"), {"colonnade.dev/shadow": "ghost=10"})
+    told = until(lambda: service.condition("ShadowReady"), "it is told")
+    assert (told["status"], told["reason"]) == ("False", "ShadowNotFound")
+    (event,) = service.events("ShadowNotFound")
+    assert "nothing runs under the name 'ghost'" in event
+    assert event == told["message"]
+    service.apply(service.predictor("one"), {"colonnade.dev/shadow": "ghostly-predictor-00001=10"})
+    until(lambda: not service.condition("ShadowReady"), "it has all the requests, so there is nothing to say")
+
+
+def test_annotations_that_cannot_be_read_are_refused(product: Product, tmp_path: Path) -> None:
+    service = Versions(product, "refused", tmp_path)
+    manifest = service.manifest(service.predictor("one"), {"colonnade.dev/sticky": "bogus"})
+    for command in (("apply", "-f", "-"), ("check", "-f", "-")):
+        said = product.colonnade(*command, data=json.dumps(manifest), code=1)
+        assert "must be header:NAME or cookie:NAME, not 'bogus'" in " ".join(said.split())
+
+
 def test_a_shadow_that_hangs_delays_nobody(product: Product, tmp_path: Path) -> None:
     service = Versions(product, "hangs", tmp_path)
     shadowed(service, 100, version="one", env__TAKES=600)

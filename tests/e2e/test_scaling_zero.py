@@ -110,6 +110,21 @@ def test_what_waits_for_a_replica_is_answered_in_its_order(sleeper: Sleeper) -> 
     assert any("waiting for a first replica" in told for told in sleeper.events("SuccessfulRescale"))
 
 
+def test_a_model_that_sleeps_in_memory_is_told(sleeper: Sleeper) -> None:
+    sleeper.asleep()
+    note = until(lambda: sleeper.object["status"].get("annotations", {}).get("colonnade.dev/parked"), "it is parked")
+    text = sleeper.api.get("/metrics").raise_for_status().text
+    assert f'colonnade_control_parked_bytes{{namespace="default",service="sleeper"}} {note}' in text
+    labels = 'namespace="default",service="sleeper",component="predictor",revision="sleeper-predictor-00001"'
+    assert f"colonnade_control_wanted_replicas{{{labels}}} 0" in text
+    assert f"colonnade_control_ready_replicas{{{labels}}} 0" in text
+    waiting = sleeper.hold()
+    until(lambda: "colonnade.dev/parked" not in sleeper.object["status"].get("annotations", {}), "it is woken")
+    sleeper.gate.touch()
+    assert answers([waiting])[0][0] == 200
+    until(lambda: f"ready_replicas{{{labels}}} 1" in sleeper.api.get("/metrics").text, "it is ready")
+
+
 def test_what_waits_survives_the_control_plane(sleeper: Sleeper) -> None:
     sleeper.asleep()
     begun = sleeper.begin(5)

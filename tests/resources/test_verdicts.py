@@ -71,7 +71,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"model": SKLEARN | {"args": ["--nthread=2"]}}, "model.args[0]", "runs", ""),
     ({"model": SKLEARN | {"args": ["--workers", "2", "--nthread", "2"]}}, "model.args[1]", "emulated", "has no effect here: one process"),
     ({"model": SKLEARN | {"args": ["--workers", "2", "--nthread", "2"]}}, "model.args[3]", "runs", ""),
-    ({"sklearn": {"storageUri": "/m", "args": ["--model_id=x"]}}, "sklearn.args[0]", "cluster-only", "does not start with it"),
+    ({"sklearn": {"storageUri": "/m", "args": ["--ssl_keyfile=x"]}}, "sklearn.args[0]", "cluster-only", "does not start with it"),
     ({"model": SKLEARN | {"args": ["--http_port", "1"]}}, "model.args[1]", "emulated", "address"),
     ({"model": SKLEARN | {"args": ["--enable_predictor_health_check", "x"]}}, "model.args[1]", "unknown", "no flag"),
     ({"model": SKLEARN | {"args": ["--model_nam=x"]}}, "model.args[0]", "unknown", "did you mean --model-name?"),
@@ -140,14 +140,34 @@ def test_what_is_not_run_stays_not_run_below_and_typos_are_still_found(iris: dic
     assert found["spec.predictor.workerSpec.containers[0].comand"].verdict == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("art", "path", "verdict"),
+    [
+        ({"type": "SquareAttack"}, "type", "runs"),
+        ({"type": "squareattack"}, "type", "runs"),
+        ({"type": "ShadowAttack"}, "type", "unknown"),
+        ({"config": {"nb_classes": "10"}}, "config.nb_classes", "runs"),
+        ({"config": {"nb_clases": "10"}}, "config.nb_clases", "unknown"),
+        ({"image": "kserve/art-explainer:latest"}, "image", "emulated"),
+        ({"image": "me/art-explainer-2:latest"}, "image", "cluster-only"),
+        ({"storageUri": "gs://bucket/x"}, "storageUri", "emulated"),
+        ({"args": ["--max_iter=10"]}, "args[0]", "runs"),
+        ({"resources": {"limits": {"cpu": "1"}}}, "resources.limits.cpu", "runs"),
+    ],
+)
+def test_the_built_in_explainer(iris: dict[str, Any], art: dict[str, Any], path: str, verdict: str) -> None:
+    iris["spec"]["explainer"] = {"art": art}
+    assert verdicts(iris)[f"spec.explainer.art.{path}"].verdict == verdict
+
+
 def test_a_transformer_runs_and_an_explainer_of_an_image_does_not(iris: dict[str, Any]) -> None:
     iris["spec"]["transformer"] = {
         "containers": [{"name": "c", "image": "me/t:1", "command": ["x"], "args": ["--mine"]}]
     }
-    iris["spec"]["explainer"] = {"art": {"type": "SquareAttack"}}
+    iris["spec"]["explainer"] = {"containers": [{"name": "c", "image": "me/e:1"}]}
     found = verdicts(iris)
     assert found["spec.transformer.containers[0].args[0]"].verdict == "runs"
-    assert found["spec.explainer.art.type"].verdict == "cluster-only"
+    assert found["spec.explainer.containers[0].image"].verdict == "cluster-only"
     del iris["spec"]["transformer"]["containers"][0]["command"]
     assert verdicts(iris)["spec.transformer.containers[0].args[0]"].verdict == "cluster-only"
 

@@ -16,8 +16,8 @@ from .replica import KSERVE, Replica, Start
 
 @pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
-    """Starts replicas: `start(*argv)` on an artefact, `start(code=...)` on a model.py, `start(script=...)` on a script.
-    `files` lie beside them.
+    """Starts replicas: `start(*argv)` on an artefact, `start(code=...)` on a model.py, `start(script=...)` on a script,
+    `start(module=...)` with another module than the server's. `files` lie beside them.
 
     The folder is made under the temporary folder with a short name, because a Unix socket's path has 107 bytes.
     """
@@ -27,12 +27,13 @@ def start() -> Iterator[Start]:
         *argv: str,
         code: str | None = None,
         script: str | None = None,
+        module: str = "colonnade.server",
         files: Mapping[str, str] | None = None,
         tcp: bool = False,
         python: Path = Path(sys.executable),
     ) -> Replica:
         folder = Path(tempfile.mkdtemp(prefix="replica-"))
-        program: tuple[str, ...] = ("-m", "colonnade.server")
+        program: tuple[str, ...] = ("-m", module)
         given = list(argv)
         for name, text in (files or {}).items():
             (folder / name).write_text(text)

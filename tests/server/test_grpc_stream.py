@@ -16,43 +16,10 @@ from colonnade.wire import grpc as codec
 from colonnade.wire import openinference_pb2 as pb
 
 from .replica import DEADLINE, Replica, Start, until
+from .talker import CODE, LIVE
 
-CODE = """
-    import asyncio
-    from pathlib import Path
-
-    import numpy as np
-    from colonnade import InferenceError, InvalidInput, Model
-
-    FOLDER = Path(__file__).parent
-
-    class Talker(Model):
-        async def predict(self, x: np.ndarray):
-            if x[0, 0] == 0:
-                return self.parts(x[0, 1:])
-            if x[0, 0] < 0:
-                raise InvalidInput("less than nothing")
-            if x[0, 0] == 1000:
-                while not (FOLDER / "gate").exists():
-                    await asyncio.sleep(0.005)
-            return x * 2
-
-        async def parts(self, numbers):
-            try:
-                for number in numbers:
-                    if number == -2:
-                        raise InferenceError("no words left")
-                    while number == -1:
-                        yield np.array([number])
-                        await asyncio.sleep(0.005)
-                    yield np.array([number])
-            finally:
-                with (FOLDER / "ended").open("a") as file:
-                    file.write("x")
-"""
 LIMIT = 1 << 16
 METHOD = f"/{codec.SERVICE}/ModelStreamInfer"
-LIVE = 'requests_in_flight{model_name="m"}'
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .replica import Replica, Start, until
-from .test_grpc_stream import CODE, LIVE
+from .talker import CODE, LIVE
 
 PATH = "/v2/models/m/infer_stream"
 

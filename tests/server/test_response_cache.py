@@ -12,7 +12,7 @@ import pytest
 
 from colonnade.model.binding import Operation, bind
 from colonnade.model.contract import Model
-from colonnade.server.batcher import Call
+from colonnade.server.batch import Call
 from colonnade.server.response_cache import CachedStart, Directives, ResponseCache, digest, directives
 from colonnade.wire import openinference_pb2 as pb
 from colonnade.wire.tensors import InferRequest, InferResponse, RequestedOutput, Tensor

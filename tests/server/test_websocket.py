@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from .replica import DEADLINE, Replica, Start, until
-from .test_grpc_stream import CODE, LIVE
+from .talker import CODE, LIVE
 
 PATH = "/v2/models/m/infer"
 

@@ -21,7 +21,7 @@ from colonnade.cli.targets import kind_named, named, pods_of
 from colonnade.cli.up import port, start
 from colonnade.cli.why import look, show
 from colonnade.control.layout import Endpoints
-from colonnade.control.plane import Settings
+from colonnade.control.settings import Settings
 from colonnade.errors import Error
 from colonnade.resources.kinds import INFERENCE_SERVICE
 from colonnade.runtimes import catalogue

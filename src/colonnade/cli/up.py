@@ -15,8 +15,9 @@ from colonnade.cli.quantities import QuantityType
 from colonnade.cli.state import Target, pass_target
 from colonnade.control.layout import Endpoints
 from colonnade.control.machine.budget import Offer
-from colonnade.control.plane import Settings, run
+from colonnade.control.plane import run
 from colonnade.control.replicas.pooling import AUTO, Pooling, pooling
+from colonnade.control.settings import Settings
 from colonnade.errors import Error
 from colonnade.observe import logs
 from colonnade.storage.mirror import Mirror, mirror_of

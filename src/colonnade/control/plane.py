@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from colonnade import defaults, errors
-from colonnade.control import kubeconfig, lock, troubles
+from colonnade import defaults
+from colonnade.control import lock, troubles
 from colonnade.control.api.app import api
+from colonnade.control.api.listening import listen
 from colonnade.control.applying import apply_all
 from colonnade.control.controller import Controller
 from colonnade.control.events import Events
@@ -32,9 +30,10 @@ from colonnade.control.graphs.inferencegraphs import InferenceGraphs
 from colonnade.control.index import Index
 from colonnade.control.layout import Endpoints, Layout
 from colonnade.control.machine import node
-from colonnade.control.machine.budget import Budget, Offer
+from colonnade.control.machine.budget import Budget
 from colonnade.control.machine.eviction import Eviction
 from colonnade.control.machine.parking import Parking, allowance
+from colonnade.control.metrics import ControlMetrics
 from colonnade.control.models import trainedmodels
 from colonnade.control.models.artefacts import Artefacts
 from colonnade.control.models.credentials import Credentials
@@ -44,17 +43,15 @@ from colonnade.control.models.localmodels import LocalModels
 from colonnade.control.models.modelsets import ModelSets
 from colonnade.control.models.safety import Safety
 from colonnade.control.models.trainedmodels import TrainedModels
+from colonnade.control.notices import Notices
 from colonnade.control.replicas.pods import Pods
-from colonnade.control.replicas.pooling import Pooling
 from colonnade.control.replicas.ports import Ports
-from colonnade.control.rollouts import revisions
 from colonnade.control.rollouts.traffic import Traffic
 from colonnade.control.rollouts.underway import Rollouts
 from colonnade.control.routes.gateway_process import RUNS, GatewayProcess
 from colonnade.control.routes.gateway_worker import Certificate, Listen
 from colonnade.control.routes.payloadplaces import PayloadPlaces
 from colonnade.control.routes.router import GROUP, Router
-from colonnade.control.runtimes import runtimecatalogue
 from colonnade.control.runtimes.environments import EnvironmentBuilder
 from colonnade.control.runtimes.runtimecatalogue import RuntimeCatalogue
 from colonnade.control.scaling.autoscaler import Autoscaler
@@ -64,83 +61,22 @@ from colonnade.control.scaling.readings import Readings
 from colonnade.control.services.deployments import Deployments
 from colonnade.control.services.inferenceservices import RESOURCE, InferenceServices
 from colonnade.control.services.status import Place
-from colonnade.control.store import Change, Store
+from colonnade.control.settings import Settings
+from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
-from colonnade.net import HttpServer, Limits
+from colonnade.net.address import is_loopback, reachable
 from colonnade.platforms.base import pod_of
 from colonnade.platforms.limits import Limiter, delegated
 from colonnade.platforms.local import LocalPlatform
-from colonnade.resources.localmodels import LOCAL_MODEL_RESOURCES
 from colonnade.runtimes.environments import Environments
-from colonnade.security import certificates, files, tokens
+from colonnade.security import files, tokens
 from colonnade.storage.cache import Cache
-from colonnade.storage.mirror import Mirror
 from colonnade.storage.volumes import Volumes
-from colonnade.wire.failures import kubernetes_status
 
 log = logging.getLogger(__name__)
 
 _PRUNE_PERIOD = 60.0
 _API_GRACE = 1.0  # watches never end by themselves
-_OF_FETCHES = {("", "secrets"), ("", "serviceaccounts"), ("", "configmaps"), (GROUP, "clusterstoragecontainers")}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `colonnade up` is told.
-
-    Attributes:
-        state_dir: where everything is kept.
-        host: address of all three ports. Any other than loopback makes the gateway ask for the token.
-        http_port, grpc_port, api_port: 0 picks a free one.
-        domain: the ingress domain of the services' host names.
-        manifests: objects to apply once the API answers.
-        grace: seconds from the stop's beginning until what is still in flight is cut.
-        require_token: the gateway asks for the token on loopback, too.
-        gateway_workers: processes of the gateway.
-        max_message: bytes of one gRPC message that the gateway takes.
-        tls_cert, tls_key: files in PEM; given both, HTTP and gRPC take TLS alone.
-        cache_bytes: what models that no service uses may make the cache grow to.
-        mirror: folders that stand in for remote places.
-        trusted: prefixes of URIs whose models may run code.
-        volumes: folders for the claims of `pvc://`, by namespace and name.
-        pooling: which replicas are forked by processes that have made their imports.
-        parked_bytes: of models of services that sleep, kept in memory; None for a share of the machine's.
-        offer: what of the machine replicas may have.
-    """
-
-    state_dir: Path
-    host: str = defaults.HOST
-    http_port: int = defaults.HTTP_PORT
-    grpc_port: int = defaults.GRPC_PORT
-    api_port: int = defaults.API_PORT
-    domain: str = defaults.DOMAIN
-    manifests: tuple[dict[str, Any], ...] = ()
-    grace: float = defaults.GRACE_PERIOD
-    require_token: bool = False
-    gateway_workers: int = 1
-    max_message: int = defaults.MAX_GRPC_MESSAGE_BYTES
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    cache_bytes: int = defaults.CACHE_BYTES
-    mirror: Mirror = field(default_factory=Mirror)
-    trusted: tuple[str, ...] = ()
-    volumes: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
-    pooling: Pooling = Pooling()  # noqa: RUF009  a value
-    parked_bytes: int | None = None
-    offer: Offer = field(default_factory=Offer)
-
-    def certificate(self) -> Certificate | None:
-        """What the gateway shows over TLS.
-
-        Raises:
-            errors.InvalidInput: only one of the files is given, or they cannot be used.
-        """
-        if self.tls_cert is None and self.tls_key is None:
-            return None
-        if self.tls_cert is None or self.tls_key is None:
-            raise errors.InvalidInput("--tls-cert and --tls-key need each other; give both files.")
-        return Certificate.read(self.tls_cert, self.tls_key)
 
 
 async def run(settings: Settings, *, ready: Callable[[Endpoints], None]) -> None:
@@ -210,7 +146,7 @@ class _Plane:
                 settings.host,
                 settings.http_port,
                 settings.grpc_port,
-                settings.require_token or not _loopback(settings.host),
+                settings.require_token or not is_loopback(settings.host),
                 settings.gateway_workers,
                 settings.max_message,
                 certificate,
@@ -334,8 +270,8 @@ class _Plane:
         await self._gateway.open()
         place = Place(
             settings.domain,
-            f"{'https' if self._certificate else 'http'}://{_authority(settings.host, self._gateway.http_port)}",
-            _authority(settings.host, self._gateway.grpc_port),
+            f"{'https' if self._certificate else 'http'}://{reachable(settings.host, self._gateway.http_port)}",
+            reachable(settings.host, self._gateway.grpc_port),
         )
         self._graphs.place = place
         deployments = Deployments(
@@ -372,8 +308,26 @@ class _Plane:
         for key in list(services.keys()):
             await services.reconcile(key)
 
-        server = await self._listen(token)
-        unsubscribe = self._store.subscribe(self._changed)
+        metrics = ControlMetrics(self._autoscaler.scaled, self._parking.all, self._platform.pool.standing)
+        app = api(self._store, token=token, logs=self._platform, metrics=metrics.render)
+        server, self._api_port = await listen(app, settings, layout, token)
+        notices = Notices(
+            services=self._services,
+            pods=self._pod_controller,
+            graphs=self._graph_controller,
+            trained_models=self._trained_model_controller,
+            index=self._index,
+            router=self._router,
+            runtimes=self._runtimes,
+            artefacts=self._artefacts,
+            fetcher=self._fetcher,
+            payloads=self._payloads,
+            parking=self._parking,
+            inference_graphs=self._graphs,
+            models=self._trained_models,
+            local_models=self._local_models,
+        )
+        unsubscribe = self._store.subscribe(notices.changed)
         forget = self._platform.subscribe(lambda key: self._pod_controller.look(_key(pod_of(key))))
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -395,11 +349,11 @@ class _Plane:
             ]
             self._up = True
             if not self._stop.is_set():  # told to stop while it started: nobody shall come any more
-                scheme = "http" if _loopback(settings.host) else "https"
+                scheme = "http" if is_loopback(settings.host) else "https"
                 endpoints = Endpoints(
                     place.http,
                     place.grpc,
-                    f"{scheme}://{_authority(settings.host, self._api_port)}",
+                    f"{scheme}://{reachable(settings.host, self._api_port)}",
                     self._certificate.path if self._certificate else "",
                 )
                 files.write(layout.endpoints, msgspec.json.encode(endpoints), files.PUBLIC)
@@ -413,29 +367,6 @@ class _Plane:
             for task in tasks:
                 task.cancel()
         await self._end()
-
-    async def _listen(self, token: str) -> HttpServer:
-        """Open the API: TLS for kubectl and the SDKs, which send tokens over nothing else; on loopback HTTP too."""
-        settings, layout = self._settings, self._layout
-        names = tuple(dict.fromkeys((*certificates.LOOPBACK_NAMES, settings.host)))
-        found = certificates.ensure(layout.tls, names)
-        server = HttpServer(
-            api(self._store, token=token, logs=self._platform),
-            limits=Limits(body_bytes=defaults.MAX_API_BODY_BYTES),
-            ssl=certificates.server_context(found),
-            ssl_optional=_loopback(settings.host),
-            refusal=lambda error: (msgspec.json.encode(kubernetes_status(error)), b"application/json"),
-        )
-        try:
-            self._api_port = await server.listen_tcp(settings.host, settings.api_port)
-        except OSError as error:
-            raise errors.Conflict(
-                f"Cannot listen on {settings.host}:{settings.api_port}: {error.strerror}. "
-                "Choose another port with --api-port (0 picks a free one)."
-            ) from error
-        url = f"https://{_authority(settings.host, self._api_port)}"
-        kubeconfig.write(layout.kubeconfig, url, found.ca_pem, token)
-        return server
 
     async def _end(self) -> None:
         """End the data plane: first its entrance, then the replicas, all within the grace period."""
@@ -454,50 +385,6 @@ class _Plane:
             failures = [failure for failure in await asyncio.gather(*stops, return_exceptions=True) if failure]
         if failures:
             raise BaseExceptionGroup("replicas could not be ended", failures)
-
-    def _changed(self, change: Change) -> None:
-        ref = change.ref
-        key = Key(ref.namespace, ref.name)
-        if (ref.group, ref.resource) == (GROUP, RESOURCE):
-            self._services.look(key)
-            if change.type == "DELETED":
-                self._parking.forget(str(key))
-            if change.type != "MODIFIED":
-                self._local_models.look_all()  # their status names the services that they serve
-            for graph in self._graphs.naming(key):
-                self._graph_controller.look(graph)
-            self._trained_models.look_for(key)
-        elif (ref.group, ref.resource) == (GROUP, inferencegraphs.RESOURCE):
-            self._graph_controller.look(key)
-        elif (ref.group, ref.resource) == (GROUP, trainedmodels.RESOURCE):
-            self._trained_model_controller.look(key)
-            return
-        elif ref == inferencegraphs.SETTINGS:
-            log.info("the settings of graphs have changed")
-        elif (ref.group, ref.resource) == ("", "pods"):
-            self._pod_controller.look(key)
-            self._services.look(Key(ref.namespace, revisions.service_of(change.object)))
-            self._trained_models.look_for(Key(ref.namespace, revisions.service_of(change.object)))
-            if change.type != "MODIFIED":
-                self._artefacts.look()
-        elif (ref.group, ref.resource) in _OF_FETCHES:
-            self._fetcher.retry(ref.namespace)
-            self._local_models.retry(ref.namespace)
-            self._payloads.again()
-            return
-        elif ref.group == GROUP and ref.resource in runtimecatalogue.RESOURCES:
-            if change.type == "DELETED":  # a built-in one comes back, in a write of its own
-                asyncio.get_running_loop().call_soon(self._runtimes.restore)
-            for each in self._index.keys():  # noqa: SIM118  no mapping
-                if ref.namespace in ("", each.namespace):
-                    self._services.look(each)
-            return
-        elif ref.group == GROUP and ref.resource in LOCAL_MODEL_RESOURCES:
-            self._local_models.look_all()
-            return
-        else:
-            return
-        self._router.look()
 
     def _told(self, worker: int, line: dict[str, Any]) -> None:
         self._traffic.observe(worker, line)
@@ -530,18 +417,3 @@ class _Plane:
 def _key(text: str) -> Key:
     namespace, _, name = text.partition("/")
     return Key(namespace, name)
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _authority(host: str, port: int) -> str:
-    """`host:port` for clients on this machine: an address that means "all" is reached over loopback."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"

@@ -127,7 +127,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.drain)
     await gateway.start()
-    memory.settle()
+    memory.sweep()
     log.info("the gateway is ready", extra={"http": gateway.http_addresses, "grpc": gateway.grpc_address})
     await gateway.ended()
     log.info("the gateway has ended")

@@ -25,6 +25,7 @@ from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.gateway.routes import RouteTable
 from colonnade.net import Request, Response
 from colonnade.observe.metrics import CONTENT_TYPE
+from colonnade.security import files
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,7 @@ class Admin:
 
 def save(path: Path, table: RouteTable) -> None:
     """Keep a table in a file, whole or not at all."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_bytes(msgspec.json.encode(table))
-    fresh.replace(path)
+    files.write(path, msgspec.json.encode(table), durable=False)
 
 
 def load(path: Path) -> RouteTable:

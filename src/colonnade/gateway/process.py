@@ -23,6 +23,7 @@ from colonnade.gateway.scrape import Scrape
 from colonnade.gateway.slots import Slots
 from colonnade.gateway.stats import Stats
 from colonnade.net import App, HttpServer, Limits, asynchronous, http2
+from colonnade.net.address import authority
 
 _LAST_CHANCE = 0.9  # of the grace period; then requests that still wait for a replica are told so
 _LOOPBACK_GRACE = 0.1  # seconds for what came by the ports of routes, once all else has ended
@@ -142,4 +143,4 @@ class Gateway:
 
 def _address(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return authority(host, port)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from colonnade.errors import Error
 from colonnade.gateway.metrics import GatewayMetrics
 from colonnade.net import Address, Exchange, Upstream
+from colonnade.net.background import Background
 from colonnade.observe.metrics import CONTENT_TYPE, summed
 
 log = logging.getLogger(__name__)
@@ -29,16 +30,14 @@ class Scrape:
     def __init__(self, metrics: GatewayMetrics, siblings: Sequence[str]) -> None:
         self._metrics = metrics
         self._siblings = [Upstream(Address(path=path)) for path in siblings]
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background()
 
     def answer(self, exchange: Exchange) -> None:
         """Answer one scrape, at once if there are no others."""
         if not self._siblings:
             exchange.reply(200, self._metrics.render(), CONTENT_TYPE.encode())
             return
-        task = asyncio.get_running_loop().create_task(self._ask(exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._ask(exchange))
 
     def close(self) -> None:
         """Close the connections to the others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -37,9 +38,7 @@ class Address:
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return (
-            f"[{self.host}]:{self.port}" if self.host is not None and ":" in self.host else f"{self.host}:{self.port}"
-        )
+        return authority(self.host or "", self.port or 0)
 
     @property
     def authority(self) -> bytes:
@@ -47,6 +46,26 @@ class Address:
         return (
             b"localhost" if self.path is not None else str(self).encode("idna" if not str(self).isascii() else "ascii")
         )
+
+
+def authority(host: str, port: int) -> str:
+    """`host:port`, or `[::1]:port`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reachable(host: str, port: int) -> str:
+    """The authority for clients on this machine: an address that means "all" is reached over loopback."""
+    return authority({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def bound_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:

@@ -6,12 +6,12 @@ client: when the client leaves, it is cancelled, and so is a stream that it retu
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from colonnade.errors import Error
+from colonnade.net.background import Background
 from colonnade.net.exchange import App, Exchange
 from colonnade.net.head import Header
 from colonnade.wire import failures
@@ -49,13 +49,11 @@ def asynchronous(handler: Handler) -> App:
     An `errors.Error` is answered with its status and `{"error": message}`; any other exception with 500 and an opaque
     id. An exception after the answer has started cuts the connection.
     """
-    tasks: set[asyncio.Task[None]] = set()
+    tasks = Background()
 
     def application(exchange: Exchange) -> None:
         def begin(body: bytes) -> None:
-            task = asyncio.get_running_loop().create_task(_serve(handler, exchange, body))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            task = tasks.start(_serve(handler, exchange, body))
             exchange.on_disconnect(task.cancel)
 
         exchange.collect(begin)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from urllib.parse import urlsplit
 
 from colonnade.errors import Error, Forbidden, InvalidInput
@@ -63,7 +62,9 @@ def accepted(exchange: Exchange) -> list[Header]:
     if origin is not None and not _same_host(origin, headers.get(b"host", b"")):
         shown = origin[:200].decode("latin-1")
         raise Forbidden(f"A page of {shown} may not open a WebSocket here; only one of this host may")
-    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+    from hashlib import sha1  # brings OpenSSL's, for which no start shall wait
+
+    digest = sha1(key + _GUID, usedforsecurity=False).digest()
     return [(b"upgrade", WEBSOCKET), (b"sec-websocket-accept", base64.b64encode(digest))]
 
 

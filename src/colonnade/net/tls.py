@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from functools import cache
 from pathlib import Path
@@ -82,8 +81,10 @@ def digest(certificate: Path, key: Path) -> str:
     Raises:
         InvalidInput: one cannot be read.
     """
-    chain = hashlib.sha256(_read("--tls-cert", certificate)).digest()
-    return hashlib.sha256(chain + _read("--tls-key", key)).hexdigest()
+    from hashlib import sha256
+
+    chain = sha256(_read("--tls-cert", certificate)).digest()
+    return sha256(chain + _read("--tls-key", key)).hexdigest()
 
 
 def _read(flag: str, path: Path) -> bytes:

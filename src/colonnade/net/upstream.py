@@ -16,6 +16,7 @@ from time import monotonic
 from colonnade import defaults
 from colonnade.errors import DeadlineExceeded, Error, TooLarge, Unavailable
 from colonnade.net.address import Address
+from colonnade.net.background import Background
 from colonnade.net.call import Call, Receiver
 from colonnade.net.head import Header
 from colonnade.net.known_heads import KnownHeads
@@ -74,7 +75,7 @@ class Upstream:
         self._idle_timeout = idle_timeout
         self._idle: list[UpstreamConnection] = []  # the last used one at the end
         self._open: set[UpstreamConnection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting = Background()
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -189,9 +190,7 @@ class Upstream:
             self._idle.remove(connection)
 
     def _connect_for(self, call: Call) -> None:
-        task = asyncio.get_running_loop().create_task(self._connect(call))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        self._connecting.start(self._connect(call))
 
     async def _connect(self, call: Call) -> None:
         loop = asyncio.get_running_loop()

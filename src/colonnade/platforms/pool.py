@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -66,6 +67,14 @@ class ForkedChild:
 
     def reap(self, told: Callable[[int | None], None]) -> None:
         self._seed.reap(self.pid, told)
+
+
+class Standing(NamedTuple):
+    """A seed that runs: what it has imported, whether it can fork yet, and how many replicas it has forked that run."""
+
+    name: str
+    ready: bool
+    children: int
 
 
 @dataclass(slots=True, eq=False)
@@ -167,6 +176,10 @@ class Pool:
             found.used = time.monotonic()
         elif not self._closed:
             self._later(SETTLE if delay is None else delay, seed)
+
+    def standing(self) -> list[Standing]:
+        """The seeds that run."""
+        return [Standing(each.seed.argv[-1], each.ready, len(each.children)) for each in self._planted.values()]
 
     def ready(self, seed: Seed) -> bool:
         """Whether it can fork now."""

@@ -6,6 +6,17 @@ import socket
 from collections.abc import Container
 
 
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a program could listen on a TCP port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that end do not hold it
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port(taken: Container[int] = (), host: str = "127.0.0.1") -> int:
     """A TCP port that nobody listens on now and that is not in `taken`.
 

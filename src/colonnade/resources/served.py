@@ -297,6 +297,9 @@ _RULINGS: Mapping[Effect, Callable[[str], Ruling]] = {
     Effect.WORKS: lambda note: Ruling(RUNS, note),
     Effect.ADAPTED: lambda note: Ruling(EMULATED, note),
     Effect.PLACED: lambda note: Ruling(EMULATED, note),
+    Effect.FETCHED: lambda _: Ruling(
+        EMULATED, "fetched through the cache as hf://OWNER/NAME, if no storageUri is there"
+    ),
     Effect.NONE: lambda note: Ruling(EMULATED, f"has no effect here: {note}"),
     Effect.REFUSED: lambda note: Ruling(CLUSTER_ONLY, f"the replica does not start with it: {note}"),
 }

@@ -99,8 +99,10 @@ def of(reference: str) -> Image | None:
 
 
 def installed(path: str | None = None) -> frozenset[str]:
-    """The programs of the table that replicas find: on `path`, else beside our own interpreter and on our PATH. And `ART`,
-    if our own interpreter has it."""
+    """The programs of the table that replicas find: on `path`, else beside our own interpreter and on our PATH.
+
+    `ART` is one of them if our own interpreter has it.
+    """
     searched = path or os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)))
     programs = (image.program for image in IMAGES.values() if image.program)
     found = {program for program in programs if shutil.which(program, path=searched)}

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: graphs of `torch.export` (`.pt2`) and TorchScript (`.pt`, `.pth`).
+"""PyTorch on the CPU: graphs of `torch.export` (`.pt2`) and TorchScript (`.pt`, `.pth`), also in TorchServe's archives.
 
 An exported program says its inputs and outputs exactly. TorchScript says the names of its inputs only; their datatypes
 and shapes are read from `model-settings.json` beside it, and without that file requests are held against the names. A
@@ -15,6 +15,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy as np
 from colonnade import defaults
 from colonnade.errors import InferenceError, InvalidInput, LoadFailed
 from colonnade.model.contract import Model
-from colonnade.runtimes import declared, graphs
+from colonnade.runtimes import declared, graphs, torchserve
 from colonnade.runtimes.base import LoadOptions, framework, model_file, threads
 from colonnade.wire.tensors import InferRequest, InferResponse, Tensor, TensorSpec, datatype_of
 
@@ -161,9 +162,16 @@ class TorchRuntime:
         """Load the one graph at `path`; predictions use `OMP_NUM_THREADS` threads, else one.
 
         Raises:
-            LoadFailed: see `base.Runtime.load`; or the file is a pickle, or reaches outside the model without consent.
+            LoadFailed: see `base.Runtime.load`; or the file is a pickle, or reaches outside the model without consent;
+                or an archive of TorchServe needs code of its own.
         """
-        file = model_file(path, self.suffixes)
+        archive = torchserve.archive_at(path)
+        if archive is None:
+            return self._load(name, model_file(path, self.suffixes), options)
+        with TemporaryDirectory(prefix="colonnade-") as folder:  # what is loaded is in memory
+            return self._load(name, torchserve.unpacked(archive, Path(folder)), options)
+
+    def _load(self, name: str, file: Path, options: LoadOptions) -> TorchModel:
         held = _members(file)
         if not options.trust_code:
             os.environ[_ONLY_DATA] = "1"  # read by torch.load, also where torch.export.load falls back from data alone

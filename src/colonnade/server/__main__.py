@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from colonnade.server.main import main
+from colonnade.observe import memory
 
 if __name__ == "__main__":
+    memory.begin()
+    from colonnade.server.main import main  # brings nearly all that there is
+
     main()

@@ -13,6 +13,7 @@ import os
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,7 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
         prog=script.name if script is not None else "python -m colonnade.server",
         description="Serves one model over V1, V2 and gRPC. KServe's spellings (--model_name) are accepted.",
         allow_abbrev=False,
+        formatter_class=partial(argparse.HelpFormatter, width=_columns()),  # else each flag asks anew, with `shutil`
     )
     add = parser.add_argument
     folder = Path(MODEL_DIR) if script is None else script.parent
@@ -240,10 +242,18 @@ def _parser(script: Path | None) -> argparse.ArgumentParser:
         consent = parser.add_argument("--trust-remote-code", dest="trust_code", action="store_const", const=True)
         consent.help = consent.default = argparse.SUPPRESS
         for name, flag in flags.FLAGS.items():
-            kind = {flags.Effect.NONE: _Ignored, flags.Effect.REFUSED: _Refused}.get(flag.effect)
+            kind = _KINDS.get(flag.effect)
             if kind is not None:
                 add(name, action=kind, nargs=None if flag.takes_value else 0, help=argparse.SUPPRESS)
     return parser
+
+
+def _columns() -> int:
+    """Of the terminal that help would go to, less argparse's own margin."""
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(1).columns) - 2
+    except (OSError, ValueError):
+        return 78
 
 
 class _Ignored(argparse.Action):
@@ -266,6 +276,13 @@ class _Refused(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         parser.error(f"{option_string}: {flags.FLAGS[str(option_string)].note}")
+
+
+_KINDS: Mapping[flags.Effect, type[argparse.Action]] = {
+    flags.Effect.NONE: _Ignored,
+    flags.Effect.REFUSED: _Refused,
+    flags.Effect.FETCHED: _Refused,
+}
 
 
 def _tls(parser: argparse.ArgumentParser, certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

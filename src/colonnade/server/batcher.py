@@ -4,111 +4,32 @@ The queue lives on the event loop. It is emptied once a turn while the model may
 turn is one call; and else whenever a thread of the model is free. To wait for the end of a turn costs another look at
 the sockets, a third of a lone request's time, so a request that comes some time after the last call runs at once.
 
-The parts of a call are apart: its arguments are made when it arrives (what is wrong with it is refused then, alone),
-the model runs for all, and each gets its answer of its own rows. If a shared call fails, each half of it is run by
-itself, and so on down to the requests that fail alone: a client gets the error of its own rows only.
+What is wrong with a request is refused when it arrives, alone. How a batch is run is in `batch`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from time import monotonic, thread_time
 from typing import Any
 
-from colonnade.errors import DeadlineExceeded, ProcessLost
-from colonnade.model.binding import Joined, Operation, Steps
+from colonnade.errors import DeadlineExceeded
+from colonnade.model.binding import Operation
 from colonnade.model.offloading import NotInline
-from colonnade.model.rows import Arguments, part
-from colonnade.server.batching import Batching, Gain, holds, padding, take
+from colonnade.server.batch import Call, Instance, Outcome, computed
+from colonnade.server.batching import Batching, Gain, holds, take
 from colonnade.server.inline import LIMIT, RunTimes, fits_loop
-from colonnade.server.lane import EXPIRED, Lane, Work, contained
+from colonnade.server.lane import EXPIRED
 from colonnade.server.overload import Admission
 
 _log = logging.getLogger(__name__)
 
 APART = 30e-6  # seconds between two requests that are not of one turn of the event loop
 _MAX_KINDS = 256  # kinds of calls whose gain is remembered
-
-Outcome = tuple[Any, Exception | None]
-
-
-class Call(ABC):
-    """A request on its way through a model. What brought it here is a subclass, which gets the outcome."""
-
-    __slots__ = (
-        "arguments",
-        "arrived",
-        "batcher",
-        "deadline",
-        "dropped",
-        "gain",
-        "payload",
-        "rows",
-        "size",
-        "steps",
-        "taken",
-    )
-
-    steps: Steps  # of what is asked for
-    payload: Any
-    arguments: Arguments
-    gain: Gain  # of all calls of its kind
-    rows: int
-    size: int  # bytes of its body
-    arrived: float
-    dropped: bool
-    taken: bool  # it has left the queue
-
-    def __init__(self, deadline: float | None = None) -> None:
-        """`deadline`: when nobody waits for the answer any more (monotonic seconds), or None."""
-        self.batcher: Batcher | None = None  # while it waits for a shared call or is in one
-        self.deadline = deadline
-
-    @abstractmethod
-    def settle(self, result: Any, error: Exception | None) -> None:
-        """Takes the outcome, on the loop, once; not after `cancel`."""
-
-    @property
-    @abstractmethod
-    def request_headers(self) -> Mapping[str, str]:
-        """The request's headers for a model that looks at them, names in lower case."""
-
-    @property
-    @abstractmethod
-    def response_headers(self) -> dict[str, str]:
-        """What the model may fill."""
-
-    def cancel(self) -> None:
-        """Nobody waits for it any more: its place is free at once, also in a batch that has not begun."""
-        if self.batcher is not None:
-            self.batcher.drop(self)
-
-
-class Instance:
-    """A copy of the model with its thread."""
-
-    __slots__ = ("_compute", "batch", "clock", "joined", "lane", "spent", "work")
-
-    def __init__(self, joined: Joined, lane: Lane) -> None:
-        self._compute = joined.compute
-        self.joined = joined._replace(compute=self._timed)
-        self.lane = lane
-        self.work: Work | None = None  # stands in the thread's queue for all that waits here
-        self.batch: list[Call] = []  # what it runs
-        self.clock: Callable[[], float] = thread_time
-        self.spent = 0.0  # seconds by that clock in the model itself, and not in what surrounds it
-
-    def _timed(self, *arguments: Any) -> Any:
-        start = self.clock()
-        try:
-            return self._compute(*arguments)
-        finally:
-            self.spent += self.clock() - start
 
 
 class Batcher:
@@ -237,7 +158,7 @@ class Batcher:
 
     def compute(self, calls: list[Call]) -> list[Outcome]:
         """The outcomes of prepared calls, computed together by the first instance; on its thread."""
-        return self._computed(self._instances[0].joined, calls)
+        return computed(self._instances[0].joined, calls, self._batching, self._name)
 
     def drop(self, call: Call) -> None:
         """See `Call.cancel`; dropping it again has no effect."""
@@ -293,7 +214,7 @@ class Batcher:
         first.clock, first.spent = (thread_time if times.doubts else monotonic), 0.0
         start = monotonic()
         try:
-            outcomes = self._computed(first.joined, batch)
+            outcomes = computed(first.joined, batch, self._batching, self._name)
         except NotInline:
             self._move(first, batch)
             return False
@@ -334,7 +255,7 @@ class Batcher:
             return [], 0.0
         begun = monotonic()
         instance.clock, instance.spent = thread_time, 0.0
-        outcomes = self._computed(instance.joined, batch)
+        outcomes = computed(instance.joined, batch, self._batching, self._name)
         if self._times is not None:
             self._times.add(instance.spent, sum([call.size for call in batch]))
         return outcomes, monotonic() - begun
@@ -429,44 +350,6 @@ class Batcher:
         queue.extendleft(reversed(before))
         return batch
 
-    def _computed(self, joined: Joined, batch: list[Call]) -> list[Outcome]:
-        """Runs a batch, on whatever thread.
-
-        Raises:
-            NotInline: this is the loop's thread, and the model needs another.
-        """
-        if len(batch) == 1:
-            return [_alone(joined, batch[0])]
-        counts = [call.rows for call in batch]
-        more = padding(sum(counts), self._batching)
-        try:
-            arguments = joined.joining.join([call.arguments for call in batch], more)
-            result = joined.compute(*arguments)
-            steps = batch[0].steps
-            if steps.finish is not None:
-                result = steps.finish(result)
-            parts = part(result, [*counts, more] if more else counts)
-        except NotInline:
-            raise
-        except ProcessLost as error:
-            return [(None, error)] * len(batch)  # one of them may have ended it, and would again
-        except BaseException as error:
-            _log.debug("a shared call failed; its requests are tried in halves", exc_info=error)
-            half = len(batch) // 2
-            return self._computed(joined, batch[:half]) + self._computed(joined, batch[half:])
-        if parts is None:
-            _log.warning(
-                "the answer has not one row for each row of the input: requests are not joined any more",
-                extra={"model": self._name},
-            )
-            batch[0].gain.never()
-            return [_alone(joined, call) for call in batch]
-        answer = steps.answer
-        try:
-            return [(answer(rows, call.payload), None) for call, rows in zip(batch, parts, strict=False)]
-        except Exception:
-            return [_answered(answer, rows, call) for call, rows in zip(batch, parts, strict=False)]
-
     def _deliver(self, batch: list[Call], outcomes: list[Outcome], seconds: float) -> None:
         rows = batch[0].rows if len(batch) == 1 else sum([call.rows for call in batch])
         batch[0].gain.add(rows, seconds)
@@ -499,25 +382,3 @@ class Batcher:
             self._gains.clear()
         gain = self._gains[key] = Gain(self._batching.max_size)
         return gain
-
-
-def _alone(joined: Joined, call: Call) -> Outcome:
-    steps = call.steps
-    if call.dropped:
-        return None, None
-    try:
-        result = joined.compute(*call.arguments)
-        if steps.finish is not None:
-            result = steps.finish(result)
-        return steps.answer(result, call.payload), None
-    except NotInline:
-        raise
-    except BaseException as error:
-        return None, contained(error)
-
-
-def _answered(answer: Callable[[Any, Any], Any], rows: Any, call: Call) -> Outcome:
-    try:
-        return answer(rows, call.payload), None
-    except Exception as error:
-        return None, error

@@ -21,7 +21,7 @@ from colonnade.errors import DeadlineExceeded, Error, InferenceError
 from colonnade.model.binding import Operation
 from colonnade.net import Exchange, Header, deadlines
 from colonnade.server import answers, compression
-from colonnade.server.batcher import Call
+from colonnade.server.batch import Call
 from colonnade.server.execution import Execution, Ticket
 from colonnade.server.metrics import CLIENT_LEFT, Traffic
 from colonnade.server.repository import Hosted

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +21,7 @@ from colonnade.model.contract import Model
 from colonnade.runtimes import catalogue
 from colonnade.runtimes.base import LoadOptions, model_file, threads
 from colonnade.runtimes.compile import packages
-from colonnade.runtimes.compile.report import Report, refusal
+from colonnade.runtimes.compile.report import Report
 from colonnade.security import files
 from colonnade.wire import failures
 
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
     from colonnade.runtimes.compile.store import Compiled
 
 _log = logging.getLogger(__name__)
-
-# Ends that the same conversion would meet again.
-_FATAL = {signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 
 
 class Mode(StrEnum):
@@ -78,9 +73,9 @@ class Compiling:
     def __init__(self, mode: Mode, folder: Path, report_file: Path | None, loop: asyncio.AbstractEventLoop) -> None:
         """`folder` keeps conversions; `report_file` gets the status, for who started this process; `loop` converts."""
         self._mode = mode
-        self._store = Store(folder)
+        self._folder = folder
         self._report_file = report_file
-        self._wanted: asyncio.Queue[job.Job] = asyncio.Queue()
+        self._wanted: asyncio.Queue[Job] = asyncio.Queue()
         self._waiting: set[str] = set()  # keys of jobs that are not done
         self._loop = loop
         self.status = Status(mode, State.ORIGINAL, "not compiled: nothing is loaded")
@@ -97,19 +92,19 @@ class Compiling:
 
         if self._mode is Mode.OFF:
             return self._settle(original(), "not compiled: --compile is off")
-        if runtime not in store.RUNTIMES:
+        if runtime not in packages.RUNTIMES:
             return self._stay(original, f"models of {runtime} are not converted")
-        versions = store.versions(runtime)
+        versions = packages.versions(runtime)
         if versions is None:
             return self._stay(original, "the converter is not installed; pip install colonnade[compile]")
+        from colonnade.server import converting
+
         try:
             file = model_file(path, catalogue.runtime(runtime).suffixes)
-            key = store.key(runtime, file, options, versions)
-            work = job.Job(runtime, str(file), key, str(self._store.root), versions, options.trust_code)
-            self._store.create()
-            found = self._store.find(key)
+            work = converting.planned(runtime, file, options, versions, self._folder)
+            found = converting.found(work)
             if found is None and self._mode is Mode.REQUIRE:
-                found = self._converted_now(work, options)
+                found = converting.at_once(work, options)
         except Error as error:
             return self._stay(original, error.message)
         if found is None:
@@ -129,8 +124,10 @@ class Compiling:
         """
         while True:
             work = await self._wanted.get()
+            from colonnade.server import converting
+
             try:
-                found = await self._converted_beside(work)
+                found = await converting.beside(work)
             except Exception as error:
                 self._note(Status(self._mode, State.ORIGINAL, f"not compiled: {_cause(error)}"))
                 continue
@@ -146,32 +143,12 @@ class Compiling:
                 why = f"not compiled: the model cannot be loaded again with its graph: {_cause(error)}"
                 self._note(Status(self._mode, State.ORIGINAL, why, report))
 
-    async def _converted_beside(self, work: job.Job) -> Compiled:
-        child = await asyncio.create_subprocess_exec(
-            *job.command(work), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        try:
-            _, stderr = await child.communicate()
-        finally:
-            if child.returncode is None:
-                child.kill()
-        return self._left_by(work, child.returncode or 0, stderr)
-
-    def _converted_now(self, work: job.Job, options: LoadOptions) -> Compiled:
-        ended = subprocess.run(
-            job.command(work),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=dict(options.env),
-            check=False,
-        )
-        return self._left_by(work, ended.returncode, ended.stderr)
-
     def _from_disk(self, found: Compiled, name: str, original: Callable[[], Model], options: LoadOptions) -> Model:
         report = found.report
         if not report.compiled:
             return self._stay(original, report.reason, report)
+        from colonnade.runtimes.compile.compiled import CompiledModel
+
         try:
             model = CompiledModel(name, report, found.graphs, original, threads(options.env))
         except Exception as error:  # onnxruntime has one class for each status and no common base
@@ -189,30 +166,12 @@ class Compiling:
         self._note(Status(self._mode, state, summary, report))
         return model
 
-    def _left_by(self, work: job.Job, code: int, stderr: bytes) -> Compiled:
-        """What a child has left on disk. What would fail again is kept as such.
-
-        Raises:
-            LoadFailed: nothing; with the reason.
-        """
-        if code == 0:
-            found = self._store.find(work.key)
-            if found is None:
-                raise LoadFailed(f"the converter has left nothing in {self._store.root}")
-            return found
-        last = stderr.decode(errors="replace").strip().rpartition("\n")[2][-300:]
-        reason = f"the converter ended with code {code}: {last}"
-        if -code in _FATAL:
-            reason = f"the converter was ended by {signal.Signals(-code).name}; its limit is {job.CPU_SECONDS} s of CPU"
-            self._store.put(work.key, refusal(reason, work.versions), {})
-        raise LoadFailed(reason)
-
     def _note(self, status: Status) -> None:
         self.status = status
         _log.info("compile", extra={"state": status.state, "summary": status.summary})
         if self._report_file is not None:
             try:
-                files.write(self._report_file, msgspec.json.encode(status))
+                files.write(self._report_file, msgspec.json.encode(status), durable=False)
             except OSError as error:
                 _log.error("cannot write the report of the conversion: %s", error)
 

@@ -19,7 +19,7 @@ from typing import Any
 from colonnade import defaults
 from colonnade.errors import DeadlineExceeded
 from colonnade.server import parameters
-from colonnade.server.batcher import Call
+from colonnade.server.batch import Call
 from colonnade.server.call import headers_text
 from colonnade.server.execution import Execution, Ticket
 from colonnade.server.identity import new_id

@@ -26,7 +26,8 @@ from colonnade.model.contract import Model
 from colonnade.model.offloading import NotInline
 from colonnade.model.payloads import FROM_ARRAYS
 from colonnade.model.signatures import Form, read
-from colonnade.server.batcher import Batcher, Call, Instance
+from colonnade.server.batch import Call, Instance
+from colonnade.server.batcher import Batcher
 from colonnade.server.batching import Batching
 from colonnade.server.hooks import HOOKS, Observe, Sample, observed, overridden
 from colonnade.server.inline import LIMIT, RunTimes, fits_loop

@@ -15,7 +15,7 @@ import msgspec
 from colonnade.model.results import whole
 from colonnade.runtimes.golden import Case
 from colonnade.server import golden_answers, v1answers
-from colonnade.server.batcher import Call
+from colonnade.server.batch import Call
 from colonnade.server.execution import Execution
 from colonnade.wire import v1, v2
 from colonnade.wire.requested import requested

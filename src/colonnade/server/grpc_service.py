@@ -6,7 +6,6 @@ Sources: the Open Inference Protocol (messages), KServe (status codes).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from google.protobuf.message import Message
 
 from colonnade import defaults
 from colonnade.net import Exchange, grpc
+from colonnade.net.background import Background
 from colonnade.net.grpc import CallHead
 from colonnade.server.repository import Repository
 from colonnade.server.routes import SERVER_NAME
@@ -32,7 +32,7 @@ class InferenceService:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._changes: set[asyncio.Task[None]] = set()
+        self._changes = Background()
         self._answers: dict[str, Callable[[Any], Message | Awaitable[Message]]] = {
             "ServerLive": self._live,
             "ServerReady": self._ready,
@@ -68,9 +68,7 @@ class InferenceService:
             else:
                 grpc.reply(exchange, message.SerializeToString())
 
-        task = asyncio.get_running_loop().create_task(run())
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
+        self._changes.start(run())
 
     def _live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)

@@ -23,7 +23,7 @@ of the request was executed. 503 means that nobody can answer now. A deadline th
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
+from collections.abc import Iterable
 
 from colonnade.errors import DeadlineExceeded, Error, Overloaded
 
@@ -157,7 +157,7 @@ class Admission:
         known = len(self._samples)
         if known < FEW or (known < SAMPLES and sum(self._samples) < EVIDENCE):
             return 0.0
-        return median(self._samples) * self.queued
+        return _median(self._samples) * self.queued
 
     def _tries(self, now: float) -> bool:
         """Whether an idle model takes work that the estimate says is too much: now and then, or an estimate that is too
@@ -225,3 +225,10 @@ class Admission:
         """The refusal, with the time after which the queue will have drained to its target."""
         after = max(self._interval, self.estimated_wait - self._target)
         return Overloaded(f"{why}; nothing was executed, try again in {after:.1f} s.", retry_after=after)
+
+
+def _median(values: Iterable[float]) -> float:
+    """That of `statistics`, which takes each start 2 ms, for fractions that nobody here has."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -14,18 +14,18 @@ import signal
 import time
 import traceback
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from colonnade.errors import Error
 from colonnade.net import HttpServer, Limits, mux
-from colonnade.net.address import bound_socket
+from colonnade.net.address import authority, bound_socket
 from colonnade.net.later import HTTP2_PREFACE, LaterHttp2
 from colonnade.net.server import Dialect
 from colonnade.observe import memory
 from colonnade.runtimes import golden
+from colonnade.security import files
 from colonnade.server.arguments import Arguments
 from colonnade.server.compiling import Compiling
 from colonnade.server.metrics import ReplicaMetrics
@@ -97,7 +97,7 @@ async def run(arguments: Arguments, loader: Loader | ModelFolder, compiling: Com
         if load.done():
             await _listen_directly(http, arguments)
             seconds = round(time.monotonic() - started, 3)
-            memory.settle()
+            memory.settle(seconds)
             logger.info("ready", extra={"model": arguments.model_name, "seconds": seconds})
         beside = []
         if compiling is not None:
@@ -120,7 +120,7 @@ async def _listen(http: HttpServer, arguments: Arguments) -> None:
             await http.listen_unix(path)
             at[protocol] = f"unix:{path}"
         elif port is not None:
-            at[protocol] = _authority(arguments.host, await http.listen_tcp(arguments.host, port))
+            at[protocol] = authority(arguments.host, await http.listen_tcp(arguments.host, port))
     logger.info("listening", extra={"model": arguments.model_name, **at})
 
 
@@ -132,10 +132,6 @@ async def _listen_directly(http: HttpServer, arguments: Arguments) -> None:
         await http.listen_socket(bound_socket(arguments.host, arguments.direct_port, shared=True))
     except OSError as error:
         logger.error("cannot listen on the service's own port %d: %s", arguments.direct_port, error)
-
-
-def _authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _stop_on_signal() -> asyncio.Event:
@@ -176,7 +172,10 @@ def _report(arguments: Arguments, cause: BaseException) -> None:
         return
     location = os.environ.get("POD_NAME") or arguments.model_name
     termination = Termination("ModelLoadFailed", message, location, EXIT_LOAD_FAILED)
-    _write_whole(arguments.termination_file, msgspec.json.encode(termination))
+    try:
+        files.write(arguments.termination_file, msgspec.json.encode(termination), durable=False)
+    except OSError as error:
+        logger.error("cannot write the termination file: %s", error)
 
 
 def _where(cause: BaseException) -> str:
@@ -188,13 +187,3 @@ def _where(cause: BaseException) -> str:
     frames = traceback.extract_tb(cause.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"{type(cause).__name__}: {cause}{place}"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that no reader sees half of it."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        logger.error("cannot write the termination file: %s", error)

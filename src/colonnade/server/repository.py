@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from colonnade.errors import ModelNotFound, ModelNotReady, NotFound, Unavailable
 from colonnade.model.contract import Model
+from colonnade.net.background import Background
 from colonnade.observe import memory
 from colonnade.runtimes.golden import read
 from colonnade.server.execution import Execution, Policy
@@ -131,7 +132,7 @@ class Repository:
         self._settled = False
         self._policy = policy
         self._observers = observers
-        self._changes: set[asyncio.Task[None]] = set()
+        self._changes = Background()
 
     @property
     def ready(self) -> bool:
@@ -245,10 +246,7 @@ class Repository:
                 self._changed()
 
     def _own(self, change: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(change)
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        return task
+        return self._changes.start(change)
 
     def _enter(self, hosted: Hosted, state: State, reason: str, execution: Execution | None) -> None:
         hosted.state = state
@@ -275,4 +273,4 @@ async def _discard(copies: Sequence[tuple[Model, Lane]]) -> None:
 async def _freed(before: Execution) -> None:
     """Ends what was replaced, and lets the collector see that it is gone."""
     await before.retire()
-    memory.settle()
+    memory.sweep()

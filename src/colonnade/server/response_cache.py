@@ -22,7 +22,7 @@ import numpy as np
 
 from colonnade.errors import DeadlineExceeded, Error
 from colonnade.model.binding import Operation
-from colonnade.server.batcher import Call
+from colonnade.server.batch import Call
 from colonnade.wire import v1
 from colonnade.wire.tensors import InferRequest, InferResponse, Tensor
 

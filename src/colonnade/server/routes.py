@@ -6,7 +6,6 @@ Inference is found in a dictionary of raw path bytes, before anything is decoded
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from colonnade.errors import (
     UnsupportedMediaType,
 )
 from colonnade.net import App, Exchange
+from colonnade.net.background import Background
 from colonnade.net.handshake import offers_websocket
 from colonnade.observe.metrics import CONTENT_TYPE
 from colonnade.server import answers
@@ -78,7 +78,7 @@ class Router:
         self._compiling = compiling
         self._grpc: App | None = None
         self._hot: dict[bytes, tuple[type[HttpCall], Hosted, Traffic]] = {}
-        self._changes: set[asyncio.Task[None]] = set()
+        self._changes = Background()
         self._answers: dict[Operation, Callable[[Exchange, Target], None]] = {
             Operation.ALIVE: self._alive,
             Operation.METRICS: self._render,
@@ -250,9 +250,7 @@ class Router:
             else:
                 answers.reply(exchange, 200, answer)
 
-        task = asyncio.get_running_loop().create_task(run())
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
+        self._changes.start(run())
 
 
 def _guarded(exchange: Exchange, answer: Callable[[bytes], None], body: bytes) -> None:

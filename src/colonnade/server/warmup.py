@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from colonnade.model.binding import Operation
-from colonnade.server.batcher import Batcher, Call
+from colonnade.server.batch import Call
+from colonnade.server.batcher import Batcher
 from colonnade.server.inline import ENOUGH, LIMIT, RunTimes
 from colonnade.wire.tensors import InferRequest, InferResponse, Tensor
 

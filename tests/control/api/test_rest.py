@@ -36,7 +36,7 @@ def refused(answer: httpx.Response, code: int, reason: str, text: str = "") -> d
 
 def test_all_but_health_and_version_needs_the_token(cluster: Cluster) -> None:
     for headers in ({"Authorization": ""}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}):
-        for path in ("/api", SERVICES, "/openapi/v3", "/nothing"):
+        for path in ("/api", SERVICES, "/metrics", "/openapi/v3", "/nothing"):
             refused(cluster.http.get(path, headers=headers), 401, "Unauthorized")
         for path in ("/healthz", "/livez", "/readyz", "/version"):
             assert cluster.http.get(path, headers=headers).status_code == 200

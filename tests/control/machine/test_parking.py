@@ -35,7 +35,8 @@ async def test_parked_until_it_wakes(tmp_path: Path) -> None:
     (tmp_path / "sub" / "weights").write_bytes(b"x" * 5000)
     (tmp_path / "config").write_bytes(b"x" * 100)
     (tmp_path / "gone").symlink_to(tmp_path / "nothing")
-    parking = Parking(budget=6000)
+    told: list[str] = []
+    parking = Parking(6000, told.append)
     assert await parking.park("ns/a", [tmp_path]) == parking.parked("ns/a") == 5100
     assert await parking.park("ns/b", [tmp_path / "config"]) == 100
     assert await parking.park("ns/c", [tmp_path / "sub" / "weights"]) == 5000
@@ -45,6 +46,7 @@ async def test_parked_until_it_wakes(tmp_path: Path) -> None:
     parking.forget("ns/a")
     parking.forget("ns/unknown")
     assert parking.parked("ns/a") == 0
+    assert told == ["ns/a", "ns/b", "ns/a", "ns/c", "ns/a", "ns/c", "ns/a"], "each that comes or goes"
 
 
 async def test_no_budget_parks_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,36 @@ def test_a_wrong_golden_answer_keeps_a_revision_from_the_traffic(plane: Plane, m
     plane.apply("golden", python(folder, "two"))
     assert "does not answer as its golden.json says" in failed(plane, "golden")["message"]
     assert plane.predict("golden")[0] == "one"
+
+
+FOREIGN = """
+import http.server, json, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"predictions": [os.environ["WORD"]]}).encode())
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def test_a_wrong_golden_answer_of_another_program_keeps_it_from_the_traffic(plane: Plane, tmp_path: Path) -> None:
+    case = {"request": {"instances": [1]}, "response": {"predictions": ["one"]}}
+    (tmp_path / "golden.json").write_text(json.dumps([case]))
+
+    def predictor(word: str) -> dict[str, Any]:
+        env = [{"name": "STORAGE_URI", "value": str(tmp_path)}, {"name": "WORD", "value": word}]
+        return {"containers": [{"name": "kserve-container", "command": [sys.executable, "-c", FOREIGN], "env": env}]}
+
+    plane.apply("foreign", predictor("one"))
+    plane.until(lambda: plane.ready("foreign"))
+    assert plane.predict("foreign") == ["one"]
+    plane.apply("foreign", predictor("two"))
+    assert "case 0: predictions[0] is 'two', and should be 'one'" in failed(plane, "foreign")["message"]
+    assert plane.predict("foreign") == ["one"]
 
 
 def running(plane: Plane, name: str) -> list[dict[str, Any]]:

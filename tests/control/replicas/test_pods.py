@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -198,4 +199,75 @@ async def test_a_deleted_pod_leaves_no_process_and_no_folder(tmp_path: Path, pla
     assert platform.get(str(KEY)) is None
     assert not platform.folder(str(KEY)).exists()
     assert set(house.pods.keys()) == set()
+    house.store.close()
+
+
+SERVES = """
+import os
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+print("told", os.environ.get("COLONNADE_PREDICTOR_HOST"), flush=True)
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+def pair() -> dict[str, Any]:
+    """A pod whose first process is told where the one behind it listens."""
+    containers = [{"name": name, "command": ["python", "-c", SERVES]} for name in "tp"]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"annotations": {}}, "spec": {"containers": containers}}
+
+
+async def test_a_pod_of_two_processes_is_ready_when_both_are(tmp_path: Path, platform: LocalPlatform) -> None:
+    house = House(tmp_path, platform)
+    house.store.create(REF, pair())
+
+    def statuses() -> list[dict[str, Any]]:
+        found = house.store.get(REF)
+        assert found is not None
+        return list((found.get("status") or {}).get("containerStatuses") or [])
+
+    def ready() -> list[bool]:
+        return [each["ready"] for each in statuses()]
+
+    await house.until(lambda: ready() == [True, True])
+    behind = platform.get(f"{KEY}:p")
+    first = platform.get(str(KEY))
+    assert behind is not None
+    assert first is not None
+    assert f"told {behind.spec.http}\n" in house.output()
+    assert (first.spec.container, behind.spec.container) == ("", "p")
+
+    await platform.stop(behind.spec.key, 0.0)
+    await house.until(lambda: ready() == [True, False])
+    pod = house.store.get(REF)
+    assert pod is not None
+    conditions = {each["type"]: each for each in pod["status"]["conditions"]}
+    assert conditions["Ready"]["status"] == "False"
+    assert conditions["Ready"]["message"].startswith("containers with unready status: [p]")
+    await house.until(lambda: ready() == [True, True])
+    again = platform.get(f"{KEY}:p")
+    assert again is not None
+    assert again.spec.http == behind.spec.http, "where the other one was told that it is"
+    assert [each["restartCount"] for each in statuses()] == [0, 1]
+
+    house.store.delete(REF)
+    await house.until(lambda: not platform.list())
+    house.store.close()
+
+
+async def test_one_whose_neighbour_had_to_move_is_told_again(tmp_path: Path, platform: LocalPlatform) -> None:
+    house = House(tmp_path, platform)
+    house.store.create(REF, pair())
+    await house.until(lambda: all((state := platform.get(key)) and state.ready for key in (str(KEY), f"{KEY}:p")))
+    behind = platform.get(f"{KEY}:p")
+    assert behind is not None
+    await platform.stop(behind.spec.key, 0.0)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", int(behind.spec.http.rpartition(":")[2])))
+        taken.listen()
+        await house.until(lambda: (state := platform.get(f"{KEY}:p")) is not None and state.ready)
+        moved = platform.get(f"{KEY}:p")
+        assert moved is not None
+        assert moved.spec.http != behind.spec.http
+        await house.until(lambda: f"told {moved.spec.http}\n" in house.output())
     house.store.close()

@@ -41,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.say(400, {"error": "FP32 only"})
         output = {"name": "sum", "datatype": "FP32", "shape": [1], "data": [sum(given["data"])]}
         self.say(200, {"model_name": "sums", "outputs": [output]})
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 X = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.5, 2.0]}
 SUM = {"name": "sum", "datatype": "FP32", "shape": [1], "data": [3.5]}

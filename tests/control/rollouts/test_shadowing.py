@@ -89,3 +89,22 @@ def test_outcomes_are_summed_over_processes_that_live_and_that_ended() -> None:
     assert traffic.shadow("ns", BLUE) == {"equal": 10, "different": 1}
     traffic.keep({("ns", ONE)})
     assert traffic.shadow("ns", BLUE) == {}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        ("ghost=10", "nothing runs under the name 'ghost', so no request is copied; name one of latest, blue, "),
+        ("latest", ""),
+        ("blue", ""),
+        (ONE, ""),
+        ("", ""),
+        ("ghost=0", ""),
+    ],
+    ids=["nobody", "the newest", "a variant, also while it starts", "by its name", "no shadow", "refused"],
+)
+def test_a_name_that_nothing_has_is_told(annotation: str, words: str) -> None:
+    found = service(annotation, one=100)
+    found["spec"]["canary"] = [{"predictor": {"name": "blue"}, "trafficPercent": 0}]
+    missing = shadowing.missing(found, {ONE})
+    assert (words in missing) if words else not missing

@@ -280,3 +280,17 @@ async def test_the_loop_decides_measures_and_forgets(scene: Scene, monkeypatch: 
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def test_how_revisions_are_scaled_is_told(scene: Scene) -> None:
+    scene.service({"minReplicas": 0, "scaleTarget": 1, "scaleMetric": "concurrency"})
+    assert list(scene.autoscaler.scaled()) == []
+    scene.pods(1)
+    scene.wanted()
+    scene.tell(5.0, held=3, seconds=7)
+    scene.decide()
+    (found,) = scene.autoscaler.scaled()
+    assert (found.key, found.ready, found.held) == (KEY, 1, 3)
+    assert found.wanted > 1
+    assert found.last is not None
+    assert found.last.panic

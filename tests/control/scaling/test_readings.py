@@ -34,6 +34,9 @@ class OneReplica:
     def get(self, key: str) -> ReplicaState | None:
         return self.state if key == str(KEY) else None
 
+    def list(self) -> list[ReplicaState]:
+        return [] if self.state is None else [self.state]
+
     def run(self, pid: int | None, http: str = "127.0.0.1:1", *, ready: bool = True, running: bool = True) -> None:
         self.state = ReplicaState(ReplicaSpec("a", "default", (), http), pid, 0.0, running, ready=ready)
 

@@ -84,6 +84,24 @@ def test_flags_that_the_platform_decides_are_dropped() -> None:
         assert plan.container["args"][-1] == "--nthread=1"
 
 
+@pytest.mark.parametrize(
+    ("args", "uri"),
+    [
+        (["--model_id=google-bert/bert-base-uncased"], "hf://google-bert/bert-base-uncased"),
+        (["--model-id", "a/b", "--model_revision", "v1", "--task=fill_mask"], "hf://a/b:v1"),
+    ],
+)
+def test_a_model_that_arguments_name_at_the_hub_is_fetched_as_any_other(args: list[str], uri: str) -> None:
+    token = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}
+    model = {"modelFormat": {"name": "huggingface"}, "args": args, "env": [token]}
+    plan = planned({"model": model})
+    assert plan.sources == (Source(uri, referred=(("HF_TOKEN", "hub", "token"),)),)
+    words = plan.container["args"]
+    assert not any("model-id" in word or "model_id" in word or "revision" in word for word in words)
+    assert "--no-trust-code" in words, "it comes from the network"
+    assert planned({"model": {**model, "storageUri": "/m"}}).sources[0].uri == "/m"
+
+
 def test_a_predictor_without_a_model_serves_those_of_a_folder() -> None:
     plan = planned({"sklearn": {}})
     assert (plan.runtime, plan.transport, plan.sources) == ("kserve-sklearnserver", "socket", ())
@@ -297,7 +315,7 @@ def test_what_stands_before_a_predictor_is_told_where_it_is(
     [
         ("transformer", {"containers": [{"name": "c", "image": "me/t:1"}]}, {}, "image 'me/t:1' cannot be run"),
         ("transformer", {"containers": [{"name": "a"}, {"name": "b"}]}, {}, "not a, b"),
-        ("explainer", {"art": {"type": "SquareAttack"}}, {}, "spec.explainer.art is not run on this machine"),
+        ("explainer", {"art": {"type": "SquareAttack"}}, {}, "pip install colonnade[art]"),
         (
             "transformer",
             {"containers": [{"name": "c", "command": ["x"]}]},

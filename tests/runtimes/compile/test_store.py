@@ -15,8 +15,9 @@ from colonnade.runtimes import golden
 from colonnade.runtimes.base import LoadOptions, model_file
 from colonnade.runtimes.compile import job
 from colonnade.runtimes.compile.golden import examples
+from colonnade.runtimes.compile.packages import versions
 from colonnade.runtimes.compile.report import Coverage, Report, refusal
-from colonnade.runtimes.compile.store import Store, key, versions
+from colonnade.runtimes.compile.store import Store, key
 
 PACKAGES = {"skl2onnx": "1"}
 

@@ -21,12 +21,14 @@ from colonnade.control.store import Store
 from colonnade.defaults import MAX_API_BODY_BYTES
 from colonnade.errors import Invalid, InvalidInput, MethodNotAllowed, NotFound, TooLarge, Unauthorized
 from colonnade.net import App, Request, Response, asynchronous
+from colonnade.observe.metrics import CONTENT_TYPE
+from colonnade.platforms.base import replica_key
 from colonnade.resources.kinds import POD
 from colonnade.security import tokens
 from colonnade.wire.failures import kubernetes_status, opaque
 
 _OPEN = ("healthz", "livez", "readyz", "version")  # answered without a token, as Kubernetes does
-_PATHS = ("/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
+_PATHS = ("/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
 _MAX_WARNINGS = 32
 
 
@@ -35,6 +37,7 @@ def api(
     *,
     token: str,
     logs: LogSource,
+    metrics: Callable[[], bytes] = lambda: b"",
     now: Callable[[], datetime] = utcnow,
     bookmark_interval: float = BOOKMARK_INTERVAL,
 ) -> App:
@@ -44,19 +47,27 @@ def api(
         store: what is served.
         token: the bearer token that every call but those for health and version must bring.
         logs: where the output of pods lies.
+        metrics: what the control plane tells of itself, as Prometheus text.
         now: the wall clock, for ages and times of writes.
         bookmark_interval: seconds between the bookmarks of a watch.
     """
-    return asynchronous(_Api(store, token, logs, now, bookmark_interval).handle)
+    return asynchronous(_Api(store, token, logs, metrics, now, bookmark_interval).handle)
 
 
 class _Api:
     def __init__(
-        self, store: Store, token: str, logs: LogSource, now: Callable[[], datetime], bookmark_interval: float
+        self,
+        store: Store,
+        token: str,
+        logs: LogSource,
+        metrics: Callable[[], bytes],
+        now: Callable[[], datetime],
+        bookmark_interval: float,
     ) -> None:
         self._store = store
         self._token = token
         self._logs = logs
+        self._metrics = metrics
         self._now = now
         self._reader = Reader(store, now=now, bookmark_interval=bookmark_interval)
         self._writer = Writer(store, now=now)
@@ -101,6 +112,8 @@ class _Api:
         match parts:
             case ("healthz" | "livez" | "readyz", *_):
                 return Response(body=b"ok", content_type="text/plain")
+            case ("metrics",):
+                return Response(body=self._metrics(), content_type=CONTENT_TYPE)
             case ("version",):
                 return _json(discovery.version())
             case ("api",) | ("apis",) if discovery.wants_aggregated(accept):
@@ -185,7 +198,8 @@ class _Api:
         if container and container not in (*containers, ref.name, logs.SERVING_CONTAINER):
             raise InvalidInput(f"container {container[:80]} is not valid for pod {ref.name}")
         asked = logs.options(query, self._now())
-        paths = self._logs.log_paths(f"{ref.namespace}/{ref.name}")
+        behind = container if container in containers[1:] else ""
+        paths = self._logs.log_paths(replica_key(f"{ref.namespace}/{ref.name}", behind))
         if asked.previous and not paths.previous.exists():
             name = container or (containers or [logs.SERVING_CONTAINER])[0]
             raise InvalidInput(f'previous terminated container "{name}" in pod "{ref.name}" not found')

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from colonnade.net.background import Background
 from colonnade.platforms import pagecache
 
 PERIOD = 30.0  # seconds between looks at what is parked
@@ -65,7 +66,7 @@ class Parking:
         self._changed = changed
         self._parked: dict[str, Parked] = {}
         self._kept: set[str] = set()
-        self._reading: set[asyncio.Task[int]] = set()
+        self._reading = Background()
 
     async def park(self, name: str, paths: Sequence[Path]) -> int:
         """The last replica of a service has ended. Returns the bytes that are parked for it, 0 if none are."""
@@ -86,6 +87,10 @@ class Parking:
         """It is parked no more."""
         if self._parked.pop(name, None) is not None:
             self._choose()
+
+    def all(self) -> dict[str, int]:
+        """The bytes that are parked, by service."""
+        return {name: self._parked[name].size for name in sorted(self._kept)}
 
     def parked(self, name: str) -> int:
         """The bytes that are parked for a service."""
@@ -110,6 +115,4 @@ class Parking:
             self._changed(name)
 
     def _read(self, paths: Iterable[Path]) -> None:
-        task = asyncio.get_running_loop().create_task(asyncio.to_thread(pagecache.read_ahead, tuple(paths)))
-        self._reading.add(task)
-        task.add_done_callback(self._reading.discard)
+        self._reading.start(asyncio.to_thread(pagecache.read_ahead, tuple(paths)))

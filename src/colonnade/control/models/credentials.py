@@ -55,7 +55,14 @@ class Credentials:
             uri, env = located.uri, {**env, **located.env}
         if bundle := env.pop(credentials.CA_CONFIG_MAP, ""):
             env["AWS_CA_BUNDLE"] = str(self._bundle(namespace, bundle))
-        return Granted(uri, {**env, **dict(source.env)})
+        return Granted(uri, {**env, **self._referred(namespace, source), **dict(source.env)})
+
+    def _referred(self, namespace: str, source: Source) -> dict[str, str]:
+        """Variables of the manifest whose values are in Secrets; one that is not there is left out."""
+        named = (
+            (variable, self._entry(namespace, name, key, required=False)) for variable, name, key in source.referred
+        )
+        return {variable: value for variable, value in named if value}
 
     def _of_account(self, namespace: str, source: Source) -> dict[str, str]:
         account = self._store.get(Ref("", "serviceaccounts", namespace, source.account))

@@ -20,6 +20,7 @@ from colonnade import errors
 from colonnade.control.models.safety import Refused
 from colonnade.control.models.sources import Source
 from colonnade.control.workqueue import backoff
+from colonnade.net.background import Background
 from colonnade.resources.served import LOCAL_SCHEMES, scheme_of
 from colonnade.storage.limits import Progress
 from colonnade.storage.scan.report import Report
@@ -138,7 +139,7 @@ class Fetcher:
         self._still = still
         self._slots = asyncio.Semaphore(concurrency)
         self._entries: dict[tuple[str, int, Source], _Entry] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Background()
 
     def ask(self, owner: str, revision: int, source: Source, done: Callable[[], None]) -> Outcome:
         """What is known of `source` for a revision of `owner`; starts an attempt if one is due.
@@ -154,9 +155,7 @@ class Fetcher:
             entry.outcome = Fetching()
         if not isinstance(entry.outcome, Fetched) and not entry.running and time.time() >= entry.not_before:
             entry.running = True
-            task = asyncio.create_task(self._attempt(entry, source))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._attempt(entry, source))
         return entry.outcome
 
     def forget(self, owner: str) -> None:

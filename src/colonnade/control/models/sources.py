@@ -7,7 +7,7 @@ begins (`credentials`), so that a Secret that comes later is found.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from colonnade import defaults
@@ -17,6 +17,7 @@ ORIGIN = "colonnade.dev/model-origin"  # on pods and the status: what the model 
 SECRET_NAME = "serving.kserve.io/storageSecretName"  # noqa: S105 - the name of an annotation
 PLACEHOLDER = "<scheme-placeholder>"  # KServe's scheme of a `storage` block's path until its secret names the type
 _SAFETY = (defaults.TRUST_CODE, defaults.MODEL_DIGEST)
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # of a model server that fetches by itself on a cluster
 PATTERN_VARIABLES = ("STORAGE_ALLOW_PATTERNS", "STORAGE_IGNORE_PATTERNS")
 
 
@@ -45,7 +46,8 @@ class Source(NamedTuple):
         secret: name of the storage secret that an annotation gives, or "".
         storage: the `storage` block, if that is how the source is given.
         container: the ClusterStorageContainer that `storageContainerName` asks for, or "".
-        env: variables of the manifest that steer the fetch: allow and ignore patterns.
+        env: variables of the manifest that steer the fetch: allow and ignore patterns, and the hub's token.
+        referred: of these, those that a Secret of the namespace has: variable, Secret and key.
         safety: annotations of the service that say what the artefact may be and do.
     """
 
@@ -57,6 +59,7 @@ class Source(NamedTuple):
     storage: StorageBlock | None = None
     container: str = ""
     env: tuple[tuple[str, str], ...] = ()
+    referred: tuple[tuple[str, str, str], ...] = ()
     safety: tuple[tuple[str, str], ...] = ()
 
 
@@ -77,7 +80,10 @@ def of(component: Mapping[str, Any], holder: Mapping[str, Any], annotations: Map
         account=component.get("serviceAccountName") or "default",
         secret=annotations.get(SECRET_NAME, ""),
         container=component.get("storageContainerName") or "",
-        env=tuple((name, str(variables[name])) for name in PATTERN_VARIABLES if variables.get(name)),
+        env=tuple(
+            (name, str(variables[name])) for name in (*PATTERN_VARIABLES, *TOKEN_VARIABLES) if variables.get(name)
+        ),
+        referred=tuple(_referred(holder)),
         safety=tuple((name, annotations[name]) for name in _SAFETY if name in annotations),
     )
     uri = holder.get("storageUri") or variables.get("STORAGE_URI")
@@ -88,6 +94,14 @@ def of(component: Mapping[str, Any], holder: Mapping[str, Any], annotations: Map
         return (common._replace(uri=uri),)
     listed = component.get("storageUris") or []
     return (_of_list(common, listed),) if listed else ()
+
+
+def _referred(holder: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The tokens that a container has from Secrets: what its server would fetch with, is fetched with here."""
+    for entry in holder.get("env") or []:
+        reference = (entry.get("valueFrom") or {}).get("secretKeyRef") or {}
+        if entry.get("name") in TOKEN_VARIABLES and reference.get("name") and reference.get("key"):
+            yield entry["name"], str(reference["name"]), str(reference["key"])
 
 
 def _of_block(common: Source, block: Mapping[str, Any], uri: str | None) -> Source:

@@ -22,7 +22,7 @@ from colonnade.control.machine.budget import Budget
 from colonnade.control.machine.parking import Parking, weights
 from colonnade.control.models import safety
 from colonnade.control.objects import Ref
-from colonnade.control.replicas import podstatus, replica, trials
+from colonnade.control.replicas import podstatus, replica, trials, variables
 from colonnade.control.replicas.podstatus import CRASH_LOOP, Unschedulable, Waiting
 from colonnade.control.replicas.pooling import Pooling
 from colonnade.control.replicas.ports import DIRECT, Port, Ports
@@ -34,7 +34,7 @@ from colonnade.control.store import Store
 from colonnade.control.workqueue import Key, backoff
 from colonnade.platforms.base import Platform, ReplicaSpec, ReplicaState, pod_of, replica_key
 from colonnade.platforms.budget import Held
-from colonnade.platforms.ports import free_port, free_ports
+from colonnade.platforms.ports import free_port, free_ports, is_free
 from colonnade.platforms.records import TERMINATION
 
 log = logging.getLogger(__name__)
@@ -145,6 +145,10 @@ class Pods:
         """The same for one of its processes."""
         state = self._platform.get(_name(key, pod, number))
         if state is not None and state.running:
+            beside = self._platform.get(_name(key, pod, 1)) if not number and _count(pod) > 1 else None
+            if beside is not None and _told(beside) != state.spec.env.get(variables.PREDICTOR):
+                await self._platform.stop(state.spec.key)  # its port was taken by another program meanwhile
+                return 0.0
             return await self._tend(key, pod, state, number)
         return await self._begin(key, pod, state, number)
 
@@ -296,8 +300,9 @@ class Pods:
     def _place(self, key: Key, pod: dict[str, Any], number: int) -> replica.Place:
         http, grpc = replica.sockets(self._run, key.namespace, key.name, pod["metadata"].get("uid", ""))
         taken = {port for state in self._platform.list() for port in _ports(state)}
-        before = self._platform.get(_name(key, pod, number)) if number else None  # others were told its ports
-        http_port, grpc_port, *_ = (*(_ports(before) if before is not None else ()), *free_ports(2, taken))
+        before = self._platform.get(_name(key, pod, number)) if number else None
+        kept = _ports(before) if before is not None else ()  # the first process was told them
+        http_port, grpc_port, *_ = (*(kept if all(map(is_free, kept)) else ()), *free_ports(2, taken))
         folder = self._platform.folder(_name(key, pod, number))
         service = Key(key.namespace, revisions.service_of(pod))
         direct = self._ports.port(Port(service, DIRECT))
@@ -408,6 +413,11 @@ def _ports(state: ReplicaState) -> tuple[int, ...]:
     """The ports of a replica that has some: that of HTTP, and that of gRPC if it is another one."""
     addresses = dict.fromkeys((state.spec.http, state.spec.grpc or ""))
     return tuple(int(found.rpartition(":")[2]) for found in addresses if found and not found.startswith("unix:"))
+
+
+def _told(beside: ReplicaState) -> str:
+    """What the first process of a pod is told of the one behind it."""
+    return f"{defaults.HOST}:{_ends(beside)[0]}"
 
 
 def _ends(state: ReplicaState) -> tuple[int | None, int | None]:

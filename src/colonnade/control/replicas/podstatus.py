@@ -131,8 +131,7 @@ def pod_status(
 
 def _said(before: Mapping[str, Any], message: str) -> str:
     """What the status said before if it said the same with a reason, else the message."""
-    found = next((each for each in before.get("conditions") or [] if each["type"] == "Ready"), {})
-    said = str(found.get("message", ""))
+    said = next((str(each.get("message")) for each in before.get("conditions") or [] if each["type"] == "Ready"), "")
     return said if said.startswith(f"{message}: ") else message
 
 

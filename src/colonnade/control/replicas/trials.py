@@ -26,7 +26,8 @@ from colonnade.runtimes import golden
 from colonnade.runtimes.golden import Case
 from colonnade.security import files
 from colonnade.server import golden_answers
-from colonnade.server.predictor import PredictorClient, PredictorProtocol
+from colonnade.server.predictor import PredictorClient
+from colonnade.server.predictor_protocol import PredictorProtocol
 from colonnade.wire import v2
 
 log = logging.getLogger(__name__)

@@ -77,8 +77,8 @@ class PayloadPlaces:
         known.turn = self._turn
         found, trouble = None, ""
         try:
-            found = settings(isvc, component)
-            found = found if found is None or found.url else self._placed(isvc, component, found)
+            asked = settings(isvc, component)
+            found = asked if asked is None or asked.url else self._placed(isvc, component, asked)
         except Error as error:
             trouble = f"spec.{component}.logger: payloads are not logged: {error.message}"
         known.access[component] = found.access if found is not None else ""

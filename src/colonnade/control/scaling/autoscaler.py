@@ -62,6 +62,16 @@ class Sample(msgspec.Struct, frozen=True):
     seconds: float = 1.0
 
 
+class Scaled(NamedTuple):
+    """How a revision is scaled now: replicas wanted and ready, requests that wait, and the last decision or None."""
+
+    key: ScaleKey
+    wanted: int
+    ready: int
+    held: int
+    last: Decision | None
+
+
 class Meter(Protocol):
     """Who reads the values of targets. See `measuring`."""
 
@@ -190,6 +200,13 @@ class Autoscaler:
         found.state = decision.begin(found.settings, 0, now, known=True)
         found.window = Window(now)
         self._changed(Key(key.namespace, key.service))
+
+    def scaled(self) -> Iterator[Scaled]:
+        """The revisions that are scaled."""
+        now = self._clock()
+        for key, found in self._scaled.items():
+            ready = sum(map(is_ready, self._pods(key)))
+            yield Scaled(key, found.state.wanted, ready, found.waiting(now), found.last)
 
     def last(self, key: ScaleKey) -> Decision | None:
         """The last decision on a revision, with its reason and numbers."""

@@ -12,7 +12,7 @@ from colonnade.control.store import Store
 from colonnade.control.workqueue import Key
 from colonnade.errors import Error
 from colonnade.net import Address, Upstream
-from colonnade.platforms.base import Platform
+from colonnade.platforms.base import Platform, pod_of
 
 TIMEOUT = 2.0  # seconds that a replica gets to tell its metrics
 
@@ -27,8 +27,10 @@ class Readings:
 
     def used(self, replica: Key) -> Used | None:
         """What the processes of a replica use; None if it does not run, or not long enough."""
-        state = self._platform.get(str(replica))
-        return self._uses.of(state.pid) if state is not None and state.running and state.pid is not None else None
+        states = [state for state in self._platform.list() if pod_of(state.spec.key) == str(replica) and state.running]
+        found = [self._uses.of(state.pid) for state in states if state.pid is not None]
+        known = [used for used in found if used is not None]
+        return Used(sum(used.cpu for used in known), sum(used.memory for used in known)) if known else None
 
     async def tell(self, replica: Key) -> str | None:
         """The text of a replica's /metrics; None if it tells none."""

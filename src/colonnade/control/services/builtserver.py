@@ -17,7 +17,8 @@ from colonnade.resources import served
 
 KSERVE_BATCH_SIZE = 32  # what a `batcher` without maxBatchSize asks for
 
-_PLACED = {name for name, flag in flags.FLAGS.items() if flag.effect is flags.Effect.PLACED} | {"--model-name"}
+_OURS = (flags.Effect.PLACED, flags.Effect.FETCHED)
+_PLACED = {name for name, flag in flags.FLAGS.items() if flag.effect in _OURS} | {"--model-name"}
 
 
 def command() -> list[str]:
@@ -104,16 +105,27 @@ def own_flags(args: Sequence[str]) -> list[str]:
 
 def model_name(args: Sequence[str], default: str) -> str:
     """The model name in a server's arguments (`--model_name=x`, `--model-name x`), else the service's."""
+    return given(args, "--model-name", default).replace("{{.Name}}", default)
+
+
+def hub_uri(args: Sequence[str]) -> str:
+    """The URI of the model that a server's arguments name at the hub (`--model_id`, `--model_revision`), or ""."""
+    identity, revision = given(args, "--model-id"), given(args, "--model-revision")
+    return f"hf://{identity}{f':{revision}' if revision else ''}" if identity else ""
+
+
+def given(args: Sequence[str], name: str, default: str = "") -> str:
+    """The last value of a flag in arguments; both spellings count (`--model_name=x`, `--model-name x`)."""
     found = default
     for index, word in enumerate(args):
         flag, equals, value = str(word).partition("=")
-        if flag.replace("_", "-") != "--model-name":
+        if flag.replace("_", "-") != name:
             continue
         if equals:
             found = value
         elif index + 1 < len(args):
             found = str(args[index + 1])
-    return found.replace("{{.Name}}", default)
+    return found
 
 
 def _batching(batcher: Mapping[str, Any] | None) -> list[str]:

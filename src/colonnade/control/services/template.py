@@ -31,6 +31,7 @@ from colonnade.control.services.annotation_rules import causes
 from colonnade.resources import served, trainedmodel
 
 CONTAINER = "kserve-container"
+HUGGING_FACE = "huggingface"  # the adapter
 TRANSPORT_ANNOTATION = "colonnade.dev/transport"  # see `Plan.transport`
 BEHIND_ANNOTATION = "colonnade.dev/transport-behind"  # the same of a process that stands behind the pod's first one
 FILES_ANNOTATION = "colonnade.dev/model-files"  # JSON: models that are single files and are expected in a folder
@@ -202,7 +203,7 @@ def _component_refusal(isvc: dict[str, Any], component: str) -> Refusal | None:
             if "grpc" in (container.get(probe) or {}):
                 return _unsupported(f"{probe}.grpc", "use httpGet, exec or tcpSocket")
     transformer = collocation.transformer_of(extension) if component == components.PREDICTOR else None
-    if model is None and not given and not _art_of(extension, component):
+    if model is None and not given and _art_of(extension, component) is None:
         return Refusal("InvalidPredictorSpec", f"{path} names neither a model nor a container; add `model`.")
     if model is None and sum(each is not transformer for each in given) > 1:
         names = ", ".join(str(found.get("name")) for found in given)
@@ -250,6 +251,8 @@ def _of_runtime(isvc: dict[str, Any], model: dict[str, Any], runtimes: Runtimes)
         case engines.Adapter(adapter, flags):
             if not flags:
                 container = {**container, "args": filled(own.get("args") or [], known)}
+            fetched = fetched or _of_hub(isvc, model, adapter, container)
+            isolation = Isolation.of(isvc, components.PREDICTOR, runtime, fetched)
             if not fetched and not several:
                 text = "spec.predictor.model.storageUri is missing: say where the model lies."
                 return Refusal("InvalidPredictorSpec", text)
@@ -259,6 +262,15 @@ def _of_runtime(isvc: dict[str, Any], model: dict[str, Any], runtimes: Runtimes)
         case engines.Nothing(reason):
             text = f"{runtime.kind} {runtime.name}, chosen for modelFormat {asked.shown}, cannot run on this machine"
             return Refusal("NoSupportingRuntime", f"{text}: {reason}")
+
+
+def _of_hub(
+    isvc: dict[str, Any], holder: Mapping[str, Any], adapter: str, container: Mapping[str, Any]
+) -> tuple[Source, ...]:
+    """The model that arguments of Hugging Face's server name at the hub: fetched as any other, not by the server."""
+    uri = builtserver.hub_uri(container.get("args") or ()) if adapter == HUGGING_FACE else ""
+    annotations = isvc["metadata"].get("annotations") or {}
+    return sources.of(isvc["spec"][components.PREDICTOR], {**holder, "storageUri": uri}, annotations) if uri else ()
 
 
 def _custom(isvc: dict[str, Any], component: str, container: dict[str, Any], runtimes: Runtimes) -> Plan | Refusal:
@@ -274,6 +286,8 @@ def _custom(isvc: dict[str, Any], component: str, container: dict[str, Any], run
         case engines.Adapter(adapter, flags):
             if not flags:
                 container = {**container, "args": []}
+            fetched = fetched or _of_hub(isvc, container, adapter, container)
+            isolation = Isolation.of(isvc, component, None, fetched)
             if not fetched:
                 path = f"spec.{component}.containers[0].env"
                 text = f"{path} has no STORAGE_URI, so {container.get('image')} has no model to serve; add it."

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from colonnade import defaults
 from colonnade.errors import BadUpstream, Unavailable
 from colonnade.net.address import Address
+from colonnade.net.background import Background
 from colonnade.net.head import Header, Part
 from colonnade.net.mux.call import MuxCall, WholeReceiver
 from colonnade.net.mux.flow import Outflow
@@ -268,7 +269,7 @@ class MuxUpstream:
         self._connect_timeout = connect_timeout
         self._link: MuxClient | None = None  # takes new calls
         self._links: set[MuxClient] = set()  # all that are open
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting = Background()
         self._closed = False
 
     @property
@@ -341,9 +342,7 @@ class MuxUpstream:
         if link is None:
             link = self._link = MuxClient(self)
             self._links.add(link)
-            task = link.loop.create_task(self._connect(link))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            self._connecting.start(self._connect(link))
         elif link.stuck:
             # A connection of its own for what comes now would only be one more that is not read.
             refusing = MuxClient(self)

@@ -119,7 +119,7 @@ def asked(payload: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:
         image, label = np.asarray(instances[0], np.float32), np.asarray(instances[1], np.float64)
     except (ValueError, TypeError) as error:
         raise InvalidInput(f'"instances" must hold an image and a label of numbers: {error}') from error
-    if image.ndim != 4 or len(image) != 1 or not np.isfinite(image).all():
+    if image.ndim != 4 or len(image) != 1 or not image.size or not np.isfinite(image).all():
         shape = list(image.shape)
         raise InvalidInput(
             f"instances[0] has shape {shape}; it must be one image of finite numbers, [1, height, width, channels]"

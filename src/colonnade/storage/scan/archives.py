@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader, RawIOBase
+from tempfile import TemporaryFile
 from typing import IO, cast
 
 import msgspec
@@ -20,7 +21,7 @@ from colonnade.security.pickle_names import Kind, kind_of, torch_kind_of, torch_
 from colonnade.storage import zip_stream
 from colonnade.storage.scan import keras, pickles, tensors
 from colonnade.storage.scan.report import Damaged, Risk
-from colonnade.storage.scan.streams import Bomb, Stream
+from colonnade.storage.scan.streams import PART, Bomb, Stream
 from colonnade.storage.scan.subject import Remark, Subject
 
 _NESTED_BYTES = 64 << 20  # of an archive in an archive, which is read into memory
@@ -78,6 +79,41 @@ def plain(subject: Subject) -> Iterator[Remark]:
     """A zip file of no known kind: it is whole; what lies in it stays in it."""
     with subject.open() as file, opened(file, subject.size):
         yield from ()
+
+
+def torchserve(subject: Subject) -> Iterator[Remark]:
+    """TorchServe's `.mar`: a model, and programs that TorchServe runs."""
+    with subject.open() as file, opened(file, subject.size) as archive:
+        for member in archive.infolist():
+            name = member.filename
+            if name.endswith(".py"):
+                yield Remark(Risk.PROGRAM, f"{name} is a Python program")
+            elif name.endswith(_NATIVE):
+                yield Remark(Risk.CODE, f"{name} is machine code")
+            elif name.endswith((".pt", ".pth", ".pt2", ".bin", ".pkl")):
+                yield from _served(archive, member)
+
+
+def _served(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Remark]:
+    """A model in an archive, which is looked at beside it: a packed member cannot be gone back and forth in."""
+    with TemporaryFile() as file:
+        with _member(archive, member) as packed:
+            while block := packed.read(PART):
+                file.write(block)
+        head = _head(file)
+        if head.startswith(b"PK"):
+            found = _torch_archive(file, file.seek(0, io.SEEK_END), 1)
+            yield from (Remark(remark.risk, f"{member.filename}: {remark.message}") for remark in found)
+        elif head[:1] == b"\x80":
+            for demand in pickles.demands(Stream(file), torch_kind_of, persistent=True, count=_LEGACY_PICKLES):
+                yield Remark(Risk.CODE, f"{member.filename} asks for {demand}")
+
+
+def _head(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    head = file.read(8)
+    file.seek(0)
+    return head
 
 
 def npz(subject: Subject) -> Iterator[Remark]:
