@@ -74,5 +74,5 @@ def test_a_revision_that_hangs_is_rolled_back_before_its_callers_give_up(product
         answered = load.answered
         until(lambda: load.answered > answered + 100, "the service keeps answering")
     (told,) = service.events("RolloutRolledBack")
-    assert re.search(r"\d+ of \d+ requests hang, without an answer for more than 5 s", told), told
+    assert re.search(r"\d+ of \d+ requests hang, without an answer for more than 10 s", told), told
     assert set(load.answers) == {"one"}

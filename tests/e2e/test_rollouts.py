@@ -65,6 +65,7 @@ def test_variants_of_the_standard_dialect(product: Product, tmp_path: Path) -> N
     service.apply(service.predictor("stable"), canary=canary)
     until(lambda: service.shares == {"00001": 80, "blue-00002": 20}, "the variant has its share")
     until(lambda: service.condition("CanaryPredictorReady").get("status") == "True", "the variant is ready")
+    until(lambda: service.ask(10) == {"stable": 8, "blue": 2}, "the gateway knows")
     assert service.ask(1000) == {"stable": 800, "blue": 200}
     (told,) = service.object["status"]["canaryStatuses"]
     assert (told["name"], told["ready"], told["trafficPercent"]) == ("blue", True, 20)

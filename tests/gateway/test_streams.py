@@ -157,3 +157,51 @@ async def test_trailers_of_a_foreign_server_reach_the_client(running: Running, p
         assert body.endswith(b"\r\n0\r\nx-sum: 9\r\n\r\n")
     writer.close()
     server.close()
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+@pytest.mark.parametrize("queued", [False, True])
+async def test_trailers_of_a_request_reach_the_replica(
+    running: Running, serve: Serve, pieces: bool, queued: bool
+) -> None:
+    gate = asyncio.Event()
+    arrived: list[Exchange] = []
+
+    def app(exchange: Exchange) -> None:
+        arrived.append(exchange)
+
+        def answer(body: bytes) -> None:
+            fields = b"".join(b"%b=%b;" % field for field in exchange.trailers)
+            exchange.reply(200, body + b" " + fields)
+
+        if exchange.path == b"/first":
+            waits.append(asyncio.ensure_future(_reply_after(gate, exchange)))
+        else:
+            exchange.collect(answer)
+
+    waits: list[asyncio.Task[None]] = []
+    running.route(iris(await serve(app)))
+    sent = (
+        b"POST /second HTTP/1.1\r\nhost: %b\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"2\r\nok\r\n0\r\nX-Sum: 9\r\nHost: elsewhere\r\nX-More: a\r\n\r\n" % HOST.encode()
+    )
+    reader, writer = await running.connect()
+    if queued:  # its body has come when it is its turn
+        writer.write(b"GET /first HTTP/1.1\r\nhost: %b\r\n\r\n" % HOST.encode())
+        await until(lambda: bool(arrived))
+    for index in range(0, len(sent), 1 if pieces else len(sent)):
+        writer.write(sent[index : index + 1] if pieces else sent)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        if queued:
+            gate.set()
+            assert (await reader.readuntil(b"first!")).startswith(b"HTTP/1.1 200")
+        body = await reader.readuntil(b"x-more=a;")
+    assert body.endswith(b"\r\n\r\nok x-sum=9;x-more=a;")
+    writer.close()
+    await asyncio.gather(*waits)
+
+
+async def _reply_after(gate: asyncio.Event, exchange: Exchange) -> None:
+    await gate.wait()
+    exchange.reply(200, b"first!")

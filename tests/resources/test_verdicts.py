@@ -56,7 +56,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"model": SKLEARN, "batcher": {"maxBatchSize": 8}}, "batcher.maxBatchSize", "runs", "most rows"),
     ({"model": SKLEARN, "batcher": {"maxLatency": 8}}, "batcher.maxLatency", "runs", "a lone one never waits"),
     ({"model": SKLEARN, "batcher": {"timeout": 8}}, "batcher.timeout", "emulated", "has no effect here"),
-    ({"containers": [{"command": ["x"]}], "batcher": {"maxLatency": 8}}, "batcher.maxLatency", "cluster-only", "batching before a `command`"),
+    ({"containers": [{"command": ["x"]}], "batcher": {"maxLatency": 8}}, "batcher.maxLatency", "runs", "a lone one never waits"),
     ({"model": {"modelFormat": {"name": "tensorflow"}}}, "model.modelFormat.name", "runs", ""),
     ({"model": {"modelFormat": {"name": "triton"}}}, "model.modelFormat.name", "emulated", "served by tritonserver if"),
     ({"model": {"modelFormat": {"name": "spark"}}}, "model.modelFormat.name", "emulated", "a ServingRuntime with a `command` must"),

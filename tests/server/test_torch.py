@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,19 @@ def test_what_does_not_fit_is_refused(exported: Replica, inputs: Any, message: s
     answer = exported.http.post("/v2/models/m/infer", json={"inputs": inputs})
     assert answer.status_code == 400
     assert message in answer.json()["error"]
+
+
+def test_an_archive_of_torchserve_without_a_handler_of_its_own(
+    start: Start, python: Path, models: Path, answers: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "model-store").mkdir()
+    manifest = {"model": {"modelName": "one", "serializedFile": "model.pt", "handler": "base_handler"}}
+    with zipfile.ZipFile(tmp_path / "model-store" / "one.mar", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(models / "scripted" / "model.pt", "model.pt")
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+    replica = start("--model-name=m", f"--model-dir={tmp_path}", "--runtime=torch", python=python).ready()
+    predictions = replica.http.post("/v1/models/m:predict", json={"instances": [[1.0, 2.0, 3.0, 4.0]]}).json()
+    np.testing.assert_allclose(predictions["predictions"], answers["one"], rtol=1e-5)
 
 
 def test_torchscript_without_a_declaration(start: Start, python: Path, models: Path, answers: Any) -> None:

@@ -35,9 +35,10 @@ class Events:
         ref = Ref("", "events", fresh["metadata"]["namespace"], fresh["metadata"]["name"])
         stored = self._store.get(ref)
         if stored is None:
-            self._store.create(ref, fresh)
+            self._store.create(ref, fresh, durable=False)
         else:
-            self._store.update(ref, {**stored, "count": stored.get("count", 1) + 1, "lastTimestamp": moment})
+            again = {**stored, "count": stored.get("count", 1) + 1, "lastTimestamp": moment}
+            self._store.update(ref, again, durable=False)
 
     def prune(self, ttl: float = defaults.EVENT_TTL) -> int:
         """Remove the events that last happened more than `ttl` seconds ago; returns how many."""

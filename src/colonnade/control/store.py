@@ -2,8 +2,10 @@
 
 Why SQLite: an acknowledged write must survive a power cut, and one machine needs no consensus. Each write is one
 transaction with `synchronous=FULL` that holds the object, its row in the change log and the risen version; there is no
-state between them. The log is what makes watches cheap and honest: a watcher holds a version, not a queue, so a slow
-one costs no memory; one that falls behind what is kept is told `Gone` and lists again, as with Kubernetes.
+state between them. Only what tells of this machine's own life (events, how a process does) need not be `durable`: it
+survives our end, not always that of the machine, since a request may wait for it behind a slow disk. The log is what
+makes watches cheap and honest: a watcher holds a version, not a queue, so a slow one costs no memory; one that falls
+behind what is kept is told `Gone` and lists again, as with Kubernetes.
 
 Objects are plain JSON dicts and leave the store as fresh copies. A store may be used from several threads.
 """
@@ -206,12 +208,12 @@ class Store:
 
     # Writing
 
-    def create(self, ref: Ref, obj: Object, *, dry_run: bool = False) -> Object:
+    def create(self, ref: Ref, obj: Object, *, dry_run: bool = False, durable: bool = True) -> Object:
         """Adds an object: sets uid, creationTimestamp, resourceVersion and generation 1. Raises AlreadyExists.
 
         A dry run's object has no resourceVersion, since no version of it exists.
         """
-        with self._write(dry_run):
+        with self._write(dry_run, durable):
             if self.get(ref) is not None:
                 raise AlreadyExists(f'{ref.qualified} "{ref.name}" already exists')
             version = self._version + 1
@@ -222,14 +224,16 @@ class Store:
             del made["metadata"]["resourceVersion"]
         return made
 
-    def update(self, ref: Ref, obj: Object, *, status: bool = False, dry_run: bool = False) -> Object:
+    def update(
+        self, ref: Ref, obj: Object, *, status: bool = False, dry_run: bool = False, durable: bool = True
+    ) -> Object:
         """Replaces an object, or with `status` only its `.status`; without it the stored `.status` stays.
 
         A `metadata.resourceVersion` or `uid` in `obj` must be the stored one, else Conflict. A write that changes
         nothing, or is a dry run, is acknowledged with the old version. `generation` rises if more than metadata and
         status changed.
         """
-        with self._write(dry_run):
+        with self._write(dry_run, durable):
             stored = self._expect(ref, metadata_of(obj).get("uid"), metadata_of(obj).get("resourceVersion"))
             changed = with_status(stored, obj) if status else replaced(ref, stored, obj)
             if encode(changed) == encode(stored):
@@ -266,12 +270,12 @@ class Store:
             self._db.close()
 
     @contextmanager
-    def _write(self, dry_run: bool) -> Iterator[None]:
+    def _write(self, dry_run: bool, durable: bool = True) -> Iterator[None]:
         """One transaction; what is appended in it is committed and then announced, or with `dry_run` rolled back."""
         with self.lock:
             before, floor, announced = self._version, self._floor, len(self._undelivered)
             try:
-                with self._transaction(commit=not dry_run):
+                with self._transaction(commit=not dry_run, durable=durable):
                     yield
             except BaseException:
                 dry_run = True
@@ -284,15 +288,22 @@ class Store:
             self._deliver()
 
     @contextmanager
-    def _transaction(self, *, commit: bool = True) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def _transaction(self, *, commit: bool = True, durable: bool = True) -> Iterator[None]:
+        """What is not durable is in the file all the same, and on the disk with the next commit that is, before it."""
+        if not durable:
+            self._db.execute("PRAGMA synchronous=NORMAL")
         try:
-            yield
-            self._db.execute("COMMIT" if commit else "ROLLBACK")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT" if commit else "ROLLBACK")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        finally:
+            if not durable:
+                self._db.execute("PRAGMA synchronous=FULL")
 
     def _expect(self, ref: Ref, uid: str | None, version: str | None) -> Object:
         stored = self.get(ref)

@@ -25,6 +25,7 @@ from colonnade.gateway.way import Way
 from colonnade.net import Call, Exchange, Part, ReadyHead, buffers
 from colonnade.net.http2 import Http2Call
 from colonnade.net.mux import AnswerHead, MuxCall, MuxUpstream
+from colonnade.wire.failures import retry_after
 
 if TYPE_CHECKING:
     from colonnade.net.mux.mapping import Room
@@ -36,7 +37,7 @@ WHOLE_ANSWER = defaults.WHOLE_ANSWER
 REPLAY = defaults.REPLAY
 CLIENT_GONE = 499  # counted, never sent
 SPENT = 0.01  # seconds since a request came that are not worth a head of its own
-RETRY_SOON: list[Header] = [(b"retry-after", b"1")]
+RETRY_SOON = retry_after(1)
 
 
 class Sender(Protocol):
@@ -171,7 +172,7 @@ class Forward:
         self._replica = replica
         replica.take()
         exchange = self._exchange
-        body = self._body
+        body = None if exchange.trailers else self._body  # one with trailers goes out in parts
         try:
             head = self._way.head(replica, exchange, exchange.length if body is None else len(body), self._left())
         except ValueError:
@@ -188,10 +189,10 @@ class Forward:
         self._call = call = http.begin(exchange.method, head, self._request_id, exchange.length, receiver=self)
         exchange.resume()
         call.on_writable(exchange.pause, exchange.resume)
-        for part in self._replay or ():
+        for part in self._replay or (bytes(self._body or b""),):
             call.write(part)
-        if self._body_ended:
-            call.finish()
+        if self._body_ended or self._body is not None:
+            call.finish(exchange.trailers)
 
     @property
     def _balancer(self) -> Balancer[Replica]:
@@ -275,7 +276,7 @@ class Forward:
     def _body_end(self) -> None:
         self._body_ended = True
         if self._call is not None:
-            self._call.finish()
+            self._call.finish(self._exchange.trailers)
 
     # The answer: called by the call to the replica.
 

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from colonnade import defaults
 from colonnade.gateway import own
+from colonnade.gateway.forward import RETRY_SOON
 from colonnade.gateway.forwarding import Header
 from colonnade.gateway.graph_call import Asked, GraphCall
 from colonnade.gateway.graph_conditions import Conditions
@@ -52,7 +53,6 @@ _NEVER = frozenset(
         b"x-request-id",
     }
 )
-_RETRY_SOON = [(b"retry-after", b"1")]
 
 
 class Graphs:
@@ -81,7 +81,7 @@ class Graphs:
             exchange.reply(status, b"", b"text/plain")
             return
         if plan is None or not route.ready:
-            refused = 503, not_ready(route), _RETRY_SOON
+            refused = 503, not_ready(route), RETRY_SOON
         elif exchange.method != b"POST":
             refused = 405, "A graph takes POST.", [(b"allow", b"POST")]
         elif _hops(exchange) >= defaults.GRAPH_MAX_HOPS:

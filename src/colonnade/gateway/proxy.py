@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from itertools import count
-from math import ceil
 from time import monotonic
 
 from colonnade.errors import InvalidInput
@@ -27,6 +26,7 @@ from colonnade.gateway.tunnel import Tunnel
 from colonnade.gateway.way import Way
 from colonnade.net import Exchange, Header, deadlines
 from colonnade.net.handshake import offers_websocket
+from colonnade.wire.failures import retry_after
 
 
 class Proxy:
@@ -94,8 +94,7 @@ class Proxy:
             revision.counts.shed(refused.reason)
             revision.counts.http(refused.status, 0.0)
             text = f"Service {revision.route.namespace}/{revision.route.name} takes no request now: {refused.message}."
-            after = b"%d" % ceil(refused.retry_after)
-            exchange.reply(refused.status, own.error(text), headers=[(b"retry-after", after)])
+            exchange.reply(refused.status, own.error(text), headers=retry_after(refused.retry_after))
 
     def _decide(self, exchange: Exchange, via: RouteKey | None) -> Way | None:
         """The way of all requests with this head; None if this one is answered here."""

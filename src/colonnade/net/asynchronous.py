@@ -6,7 +6,6 @@ client: when the client leaves, it is cancelled, and so is a stream that it retu
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,8 +87,9 @@ def fail(exchange: Exchange, error: Exception) -> None:
     if exchange.started:
         exchange.abort()
         return
-    wait = error.retry_after if isinstance(error, Error) else None
-    exchange.reply(status, body, headers=() if wait is None else [(b"retry-after", b"%d" % math.ceil(wait))])
+    exchange.reply(
+        status, body, headers=failures.retry_after(error.retry_after if isinstance(error, Error) else None)
+    )
 
 
 async def _stream(exchange: Exchange, response: Response, stream: AsyncIterator[bytes], content_type: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from colonnade.errors import Error
-from colonnade.net.head import Header
+from colonnade.net.head import Header, field_lines
 from colonnade.net.request_head import Framing
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ class Call:
         if before <= _HELD_BYTES < before + len(chunk) and self._pause_writer is not None:
             self._pause_writer()
 
-    def finish(self) -> None:
-        """End the request's body."""
+    def finish(self, trailers: Sequence[Header] = ()) -> None:
+        """End the request's body. `trailers` go out behind one of unknown length; else they are left out."""
         if self._closed or self._finished:
             return
         self._finished = True
-        parts = [b"0\r\n\r\n"] if self._framing is Framing.CHUNKED else []
+        parts = [b"0\r\n%b\r\n" % field_lines(trailers)] if self._framing is Framing.CHUNKED else []
         if self._connection is not None:
             self._connection.send(parts)
         else:

@@ -58,10 +58,11 @@ class Records:
         return LogPaths(folder / OUTPUT, folder / f"{OUTPUT}.1")
 
     def save(self, record: Record) -> None:
-        """Write a record in one step. Mode 0600: a spec's environment may hold secrets."""
+        """Write a record in one step. Mode 0600: a spec's environment may hold secrets. It survives our end; after the
+        machine's there is no process that it could tell of, so no start waits for the disk."""
         folder = self.folder(record.spec.key)
         folder.mkdir(mode=0o700, exist_ok=True)
-        files.write(folder / RECORD, msgspec.json.encode(record))
+        files.write(folder / RECORD, msgspec.json.encode(record), durable=False)
 
     def load(self) -> Iterator[Record]:
         """All records that can be read; what cannot is no record of a start that was acknowledged."""

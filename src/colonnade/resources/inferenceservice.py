@@ -133,7 +133,7 @@ class ComponentExtension(PodSpec, frozen=True):
         Int64 | None, field_doc("Percent of traffic for the latest revision.", RUNS, _SPLIT)
     ] = None
     logger: Annotated[Logger | None, field_doc("Payload logging.", RUNS, "by the gateway, without a sidecar")] = None
-    batcher: Annotated[Batcher | None, field_doc("Request batching.", rule=served.batcher)] = None
+    batcher: Annotated[Batcher | None, field_doc("Request batching.")] = None
     labels: Annotated[dict[str, str] | None, field_doc("Labels of the replicas.", RUNS)] = None
     annotations: Annotated[
         dict[str, str] | None, field_doc("Annotations of the replicas.", rule=served.component_annotation)

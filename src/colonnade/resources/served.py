@@ -305,15 +305,6 @@ _RULINGS: Mapping[Effect, Callable[[str], Ruling]] = {
 }
 
 
-def batcher(_: Any, component: Mapping[str, Any]) -> Ruling | None:
-    """The built-in server joins requests itself; a program of the user's is forwarded what came."""
-    containers = component.get("containers")
-    chosen = main_container(containers) if isinstance(containers, list) else None
-    if isinstance(chosen, dict) and chosen.get("command"):
-        return Ruling(CLUSTER_ONLY, f"batching before a `command` is {NOT_RUN}: its server gets each request alone")
-    return None
-
-
 def logger_url(value: Any, _: Mapping[str, Any]) -> Ruling:
     """Events go to a URL or to a bucket; Azure's is not among them."""
     scheme = str(value).partition("://")[0]

@@ -60,7 +60,7 @@ ADAPTERS: Mapping[str, tuple[str, ...]] = {
     "xgboost": ("xgboost-cpu>=2.1",),
     "lightgbm": ("lightgbm>=4.5",),
     "onnx": ("onnxruntime>=1.20",),
-    "art": ("adversarial-robustness-toolbox>=1.20",),
+    "art": ("adversarial-robustness-toolbox>=1.20", "packaging>=24"),  # which it imports and does not name
     "auto": (*_TABLES, "onnxruntime>=1.20"),
 }
 """What an adapter, or the explainer `art`, needs beside; those that are not named bring what the requirements say."""

@@ -1,8 +1,9 @@
 """TorchServe's archives (`.mar`): the model in one that needs no code but PyTorch's own.
 
-An archive is a zip file whose `MAR-INF/MANIFEST.json` names a serialized model and a handler. Without a handler, or with
-TorchServe's `base_handler`, which hands the request's rows to the model and its result back, the model alone is served.
-All other handlers decide what a request means; they are programs for TorchServe, and nothing else answers as they do.
+An archive is a zip file whose `MAR-INF/MANIFEST.json` names a serialized model and a handler. Without a handler, or
+with TorchServe's `base_handler`, which hands the request's rows to the model and its result back, the model alone is
+served. All other handlers decide what a request means; they are programs for TorchServe, and nothing else answers as
+they do.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _BASE_HANDLER = "base_handler"
 _SERIALIZED = (".pt", ".pth", ".pt2")
 _BLOCK = 1 << 20
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError, msgspec.MsgspecError)
-_FIX = "save it by torch.export or torch.jit and serve that, or run TorchServe itself by a runtime whose `command` starts it"
+_FIX = (
+    "save the model by torch.export or torch.jit and serve that, or run TorchServe itself by a runtime whose `command` "
+    "starts it"
+)
 
 
 class _Model(msgspec.Struct, rename="camel"):

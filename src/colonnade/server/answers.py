@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from colonnade.net import Exchange, Header
@@ -33,7 +32,5 @@ def refuse(exchange: Exchange, failure: BaseException, headers: Sequence[Header]
     """Answers with a failure and returns its status; one that no client shall see is logged and gets an id."""
     error = failures.opaque(failure)
     status, body = failures.v2_body(error)
-    if error.retry_after is not None:
-        headers = [*headers, (b"retry-after", b"%d" % math.ceil(error.retry_after))]
-    reply(exchange, status, body, JSON, headers)
+    reply(exchange, status, body, JSON, [*headers, *failures.retry_after(error.retry_after)])
     return status

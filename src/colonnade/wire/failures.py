@@ -50,6 +50,12 @@ def opaque(exception: BaseException) -> Error:
     return Error(f"Internal error; see the server's log, id {identity}")
 
 
+def retry_after(seconds: float | None) -> list[tuple[bytes, bytes]]:
+    """The field that tells a caller when to come again (RFC 9110, section 10.2.3), in whole seconds, at least one; none
+    where that is not known."""
+    return [] if seconds is None else [(b"retry-after", b"%d" % max(1, math.ceil(seconds)))]
+
+
 def v1_body(exception: BaseException) -> tuple[int, bytes]:
     """HTTP status and body of a failure in V1: `{"error": message}`."""
     error = opaque(exception)

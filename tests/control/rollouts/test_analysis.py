@@ -36,14 +36,14 @@ def counts(answers: int, errors: int = 0, latency: float = 0.01, late: tuple[int
         pytest.param(counts(1000), counts(100, 0, 0.05), "rollback", "too slow", id="slow"),
         pytest.param(counts(1000, 0, 0.001), counts(100, 0, 0.004), "step", "", id="a few milliseconds are nothing"),
         pytest.param(counts(10), counts(100, 0, 0.05), "step", "", id="slow, but too little to compare with"),
-        pytest.param(counts(1000), counts(0, late=(3, 9.0)), "rollback", "3 of 3 requests hang", id="all hang"),
-        pytest.param(counts(1000), counts(90, late=(3, 9.0)), "rollback", "3 of 93 requests hang", id="some hang"),
-        pytest.param(counts(1000), counts(0, late=(2, 9.0)), "hold", "2 of 50", id="two may be chance"),
+        pytest.param(counts(1000), counts(0, late=(3, 19.0)), "rollback", "3 of 3 requests hang", id="all hang"),
+        pytest.param(counts(1000), counts(90, late=(3, 19.0)), "rollback", "3 of 93 requests hang", id="some hang"),
+        pytest.param(counts(1000), counts(0, late=(2, 19.0)), "hold", "2 of 50", id="two may be chance"),
         pytest.param(counts(1000), counts(0, late=(30, 3.0)), "hold", "30 of 50", id="its first ones take long"),
         pytest.param(counts(1000), counts(45, late=(10, 3.0)), "rollback", "too slow", id="slow before they answer"),
         pytest.param(counts(1000), counts(98, late=(2, 3.0)), "step", "", id="fewer are slow than the quantile"),
         pytest.param(
-            counts(100, late=(100, 60.0)), counts(50, late=(50, 9.0)), "step", "", id="both hang, or have long streams"
+            counts(100, late=(100, 60.0)), counts(50, late=(50, 19.0)), "step", "", id="both hang, or have long streams"
         ),
         pytest.param(counts(100, 0, 20.0), counts(60, 0, 20.0, (20, 25.0)), "step", "", id="both take their time"),
         pytest.param(counts(0), counts(0, late=(40, 60.0)), "hold", "", id="hangs, and nothing to compare with"),
@@ -59,8 +59,8 @@ def test_only_what_came_since_a_step_counts() -> None:
     before, now = counts(100, 50), counts(300, 50)
     assert now.since(before) == counts(200)
     assert now.since(Counts()) == now
-    waiting = counts(300, 50, late=(5, 9.0))
-    assert waiting.since(counts(100, 50, late=(7, 9.0))) == counts(200, late=(5, 9.0)), "what is under way, is so now"
+    waiting = counts(300, 50, late=(5, 19.0))
+    assert waiting.since(counts(100, 50, late=(7, 19.0))) == counts(200, late=(5, 19.0)), "what is under way, is so now"
 
 
 @pytest.mark.parametrize("text", ["auto", "true", "{}"])

@@ -186,10 +186,10 @@ def test_a_revision_that_hangs_is_rolled_back_without_an_answer() -> None:
     scene.percent()
     scene.percent()
     scene.answered(ONE, 100, latencies=_latencies(0.01, 100))
-    scene.answered(TWO, 0, late=_latencies(7.0, 4))
+    scene.answered(TWO, 0, late=_latencies(17.0, 4))
     found = scene.move()
     assert found is not None
-    assert "4 of 4 requests hang, without an answer for more than 5 s" in found.rejected
+    assert "4 of 4 requests hang, without an answer for more than 10 s" in found.rejected
 
 
 def _latencies(seconds: float, count: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import pytest
 
@@ -91,6 +92,22 @@ async def test_streams_both_ways_with_trailers(serve2: Serve, upstreams: list[Ht
     call.finish()
     await until(lambda: recorder.over)
     assert recorder.trailers == [(b"grpc-status", b"0")]
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 10, b"x" * 3_000_000])
+async def test_trailers_of_a_request(serve2: Serve, upstreams: list[Http2Upstream], body: bytes) -> None:
+    def app(exchange: Exchange) -> None:
+        exchange.collect(lambda came: exchange.reply(200, b"%d" % len(came), headers=exchange.trailers))
+
+    upstream = to(await serve2(app), upstreams)
+    early, later = Recorder(), Recorder()  # before there is a connection, and on it
+    for recorder in (early, later):
+        call = upstream.begin(b"POST", upstream.head(b"POST", b"/", [], None), b"i", None, receiver=recorder)
+        call.write(body)
+        call.finish([(b"x-sum", b"9"), (b"X-More", b"a")])
+        await until(partial(getattr, recorder, "over"))
+        assert recorder.body == b"%d" % len(body)
+        assert {(b"x-sum", b"9"), (b"x-more", b"a")} <= set(recorder.headers)
 
 
 async def test_back_pressure_on_the_request(serve2: Serve, upstreams: list[Http2Upstream]) -> None:

@@ -25,7 +25,7 @@ from colonnade.observe.metrics import CONTENT_TYPE
 from colonnade.platforms.base import replica_key
 from colonnade.resources.kinds import POD
 from colonnade.security import tokens
-from colonnade.wire.failures import kubernetes_status, opaque
+from colonnade.wire.failures import kubernetes_status, opaque, retry_after
 
 _OPEN = ("healthz", "livez", "readyz", "version")  # answered without a token, as Kubernetes does
 _PATHS = ("/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
@@ -251,5 +251,4 @@ def _failure(error: Exception, about: Target | None) -> Response:
         status.setdefault("details", {})["causes"] = [
             {"reason": "FieldManagerConflict", "message": message, "field": field} for field, message in known.causes
         ]
-    headers = [] if known.retry_after is None else [(b"retry-after", b"%d" % max(1, round(known.retry_after)))]
-    return Response(known.status, to_json(status), headers=headers)
+    return Response(known.status, to_json(status), headers=retry_after(known.retry_after))

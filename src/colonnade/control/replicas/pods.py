@@ -371,7 +371,7 @@ class Pods:
         if status != pod.get("status"):
             fresh = self._store.get(Ref("", "pods", *key))
             if fresh is not None:
-                self._store.update(Ref("", "pods", *key), {**fresh, "status": status}, status=True)
+                self._store.update(Ref("", "pods", *key), {**fresh, "status": status}, status=True, durable=False)
 
 
 def _count(pod: Mapping[str, Any] | None) -> int:

@@ -91,6 +91,8 @@ def spec_of(pod: dict[str, Any], place: Place, lookup: Lookup, number: int = 0) 
     http = f"unix:{place.socket}" if transport == "socket" else f"127.0.0.1:{place.port}"
     beside = f"127.0.0.1:{place.grpc_port}"
     grpc = {"socket": f"unix:{place.grpc_socket}", "h2c": http, "ports": beside}.get(transport)
+    if transport == "front" and place.predictor_grpc != place.predictor:
+        grpc = f"{defaults.HOST}:{place.predictor_grpc}"
     model = (metadata.get("annotations") or {}).get(template.MODEL_ANNOTATION, "")
     return ReplicaSpec(
         name=metadata["name"],

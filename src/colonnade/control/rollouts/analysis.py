@@ -33,7 +33,7 @@ UNLIKELY = 0.001  # chance makes a difference with this probability: less, and i
 FEW = 3  # errors of a new revision that are needed at least: it is looked at each second, and chance has many of them
 MANY = 9  # errors of a new revision that are taken for real where there is nothing to compare with
 SLACK = 0.005  # seconds: a latency that is worse by less is not worse
-HANGING = 5.0  # seconds that a request is under way at least before it hangs: a new revision's first ones take longer
+HANGING = 10.0  # seconds that a request is under way at least before it hangs: a new revision's first ones take longer
 
 Percent = Annotated[int, msgspec.Meta(ge=1, le=99)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]

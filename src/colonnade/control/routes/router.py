@@ -1,7 +1,8 @@
 """Keeping the gateway's routes what they should be, and knowing what it was last told.
 
-Level-triggered like a reconciler: each change asks for a look, a few milliseconds of changes make one push, a push that
-fails is tried again. What the gateway acknowledged is remembered: a service is only Ready once the gateway sends to a
+Level-triggered like a reconciler: each change asks for a look, the first one after a while is pushed at once, as a
+request may wait for it; what changes within a few milliseconds after a push makes one push; a push that fails is tried
+again. What the gateway acknowledged is remembered: a service is only Ready once the gateway sends to a
 replica of it, and a replica may only be removed after the gateway has stopped sending to it.
 """
 
@@ -105,7 +106,6 @@ class Router:
         self._version = time.time_ns() // 1_000_000  # rises over restarts of the control plane too
         self._last: RouteTable | None = None
         self._last_made: dict[Key, _Made] = {}
-        self._rest = DEBOUNCE
         self._serving = _backends(load(file))  # what a gateway of an earlier control plane may send to
         self._told = dict(self._serving)
         self._named: dict[Key, _Named] = {}
@@ -138,18 +138,19 @@ class Router:
 
     async def run(self) -> None:
         """Push until cancelled."""
-        failures = 0
+        failures, rested = 0, 0.0
         self._wanted.set()
         while True:
             await self._wanted.wait()
-            await asyncio.sleep(self._rest)
+            await asyncio.sleep(max(0.0, rested - time.monotonic()))
             self._wanted.clear()
             begun = time.monotonic()
             try:
                 table = self._table()
                 if self._last is None or table.routes != self._last.routes:
                     await self._send(table)
-                self._rest = max(DEBOUNCE, SHARE * (time.monotonic() - begun))
+                ended = time.monotonic()
+                rested = ended + max(DEBOUNCE, SHARE * (ended - begun))
             except Exception as error:  # the gateway is down, or going down
                 failures += 1
                 log.warning("pushing routes failed", extra={"error": str(error), "failures": failures})

@@ -46,4 +46,6 @@ def container(art: Mapping[str, Any], programs: Collection[str], *, brought: boo
         )
     words = ["--adversary_type", str(kind)]
     words += [word for name in sorted(config) for word in (f"--{name}", str(config[name]))]
-    return {**art, "command": command or list(COMMAND), "args": [*words, *map(str, art.get("args") or ())]}
+    words += map(str, art.get("args") or ())
+    words += [] if command else ["--termination-file", reference(variables.TERMINATION)]
+    return {**art, "command": command or list(COMMAND), "args": words}

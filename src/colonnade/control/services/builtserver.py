@@ -62,10 +62,19 @@ def arguments(
         args.append("--no-trust-code")  # a model.py that the operator placed on this machine runs, no other
     if direct:
         args += ["--direct-port", reference(variables.DIRECT)]
-    args += _batching(component.get("batcher"))
+    args += batching(component.get("batcher"))
     args += [f"{flag}={annotations[name]}" for name, flag in flags.ANNOTATIONS.items() if name in annotations]
     refusal = ["--no-trust-code"] if consent == "false" else []  # stands last, where no flag of the manifest undoes it
     return args + own_flags(own) + refusal
+
+
+def batch_proxy(component: Mapping[str, Any]) -> dict[str, Any]:
+    """The container of what joins requests before a server that is not built in. KServe calls its own `agent`."""
+    args = ["--port", reference(variables.PORT), "--server", reference(variables.PREDICTOR)]
+    args += ["--grace", f"{grace(component):g}", *batching(component.get("batcher"))]
+    if component.get("containerConcurrency"):
+        args += ["--calls", str(component["containerConcurrency"])]
+    return {"name": "agent", "command": [*command()[:-1], "colonnade.server.batchproxy"], "args": args}
 
 
 def on_port(args: Sequence[str]) -> list[str]:
@@ -128,7 +137,7 @@ def given(args: Sequence[str], name: str, default: str = "") -> str:
     return found
 
 
-def _batching(batcher: Mapping[str, Any] | None) -> list[str]:
+def batching(batcher: Mapping[str, Any] | None) -> list[str]:
     """The server's flags that `batcher` stands for. The size that it leaves out is that of KServe's batcher."""
     if batcher is None:
         return []

@@ -51,7 +51,7 @@ class Plan:
         container: the container as Kubernetes writes it, everything decided but the paths of fetched models.
         model: the model name that the replica answers to.
         transport: `socket`: Unix sockets; `port`: HTTP on $PORT; `h2c`: gRPC on $PORT; `ports`: HTTP on $PORT and gRPC
-            on $GRPC_PORT.
+            on $GRPC_PORT; `front`: HTTP on $PORT, and gRPC where the process behind it has it.
         sources: what to fetch before a replica can start.
         isolation: which Python environment it runs in.
         chosen: the runtime, None for a custom container.
@@ -103,9 +103,11 @@ def plan(isvc: dict[str, Any], component: str, runtimes: Runtimes, *, former: bo
         transformer = collocation.transformer_of(extension)
         said = model if model is not None else next(each for each in extension["containers"] if each is not transformer)
         made = _of_runtime(isvc, said, runtimes) if model is not None else _custom(isvc, component, said, runtimes)
-        if transformer is None or isinstance(made, Refusal):
+        if transformer is not None and not isinstance(made, Refusal):
+            made = _collocated(isvc, made, transformer, said)
+        if extension.get("batcher") is None or isinstance(made, Refusal) or _batches(made):
             return made
-        return _collocated(isvc, made, transformer, said)
+        return _joined(made, component, extension)
     except ValueError as error:  # the manifest or the runtime contradicts itself
         return Refusal("InvalidPredictorSpec", str(error))
 
@@ -397,6 +399,25 @@ def _collocated(
         model=name,
         front=front._replace(container=own),
     )
+
+
+def _batches(plan: Plan) -> bool:
+    """Whether the built-in server is among what a plan runs: it joins requests by itself."""
+    return bool(plan.container["command"] == builtserver.command())
+
+
+def _joined(plan: Plan, component: str, extension: Mapping[str, Any]) -> Plan | Refusal:
+    """A program of somebody else's, with what joins requests before it."""
+    path = f"spec.{component}.batcher"
+    if plan.front is not None:
+        return _unsupported(path, f"{served.TRANSFORMER_CONTAINER} stands before the predictor already; remove one")
+    if plan.transport == "h2c":
+        return _unsupported(path, "requests of HTTP are joined, and the program's port speaks gRPC alone; remove it")
+    front = builtserver.batch_proxy(extension)
+    probe = plan.container.get("readinessProbe") or {}
+    if "httpGet" in probe:
+        front["readinessProbe"] = probe
+    return replace(plan, front=Listening(front, "front"))
 
 
 def _unsupported(path: str, why: str) -> Refusal:

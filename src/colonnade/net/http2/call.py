@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from colonnade.errors import Error
 from colonnade.net.call import Receiver
+from colonnade.net.head import Header
+from colonnade.net.http2 import frames
+from colonnade.net.http2.fields import fields
+from colonnade.net.http2.frames import END_STREAM
 from colonnade.net.http2.writing import Stream
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ class Http2Call(Stream):
     received = 0
     _link: Http2Client | None = None
     _slow = False
+    _trailers: Sequence[Header] = ()  # of a body that was complete before the call was sent
     _pause_writer: Callable[[], None] | None = None
     _resume_writer: Callable[[], None] | None = None
 
@@ -53,13 +58,15 @@ class Http2Call(Stream):
             self._link.send_body(self, chunk, None)
         self.check_pace()
 
-    def finish(self) -> None:
-        """End the request's body."""
+    def finish(self, trailers: Sequence[Header] = ()) -> None:
+        """End the request's body, with `trailers` behind it."""
         if self.closed or self.finished:
             return
         self.finished = True
         if self._link is not None:
-            self._link.send_body(self, b"", b"")
+            self._link.send_body(self, b"", self._tail(self._link, trailers))
+        else:
+            self._trailers = trailers
 
     def on_writable(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
         """Call `pause` while the peer reads the request's body too slowly, `resume` when it has caught up."""
@@ -95,9 +102,12 @@ class Http2Call(Stream):
         self.id = number
         self.window = link.initial_window
         early, self._early = self._early, []
-        link.send_head(self, ended=self.finished and not early)
+        link.send_head(self, ended=self.finished and not early and not self._trailers)
+        if self.finished and self._trailers and not early:
+            link.send_body(self, b"", self._tail(link, self._trailers))
         for at, part in enumerate(early, 1):
-            link.send_body(self, part, b"" if self.finished and at == len(early) else None)
+            last = self.finished and at == len(early)
+            link.send_body(self, part, self._tail(link, self._trailers) if last else None)
         self.check_pace()
 
     def ended(self, trailers: list[tuple[bytes, bytes]]) -> None:
@@ -127,6 +137,10 @@ class Http2Call(Stream):
             callback = self._pause_writer if slow else self._resume_writer
             if callback is not None:
                 callback()
+
+    def _tail(self, link: Http2Client, trailers: Sequence[Header]) -> bytes:
+        """What follows the last of the body; see `Stream.tail`."""
+        return frames.header_frames(self.id, fields(trailers), END_STREAM, link.largest_frame) if trailers else b""
 
     def _close(self) -> None:
         self.closed = True

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from colonnade.errors import BadUpstream
 from colonnade.net.call import Receiver
+from colonnade.net.head import Header
 from colonnade.net.mux.flow import Inflow, Outflow
 from colonnade.net.mux.frames import CANCEL, LENGTH, UNKNOWN, Malformed, frame
-from colonnade.net.mux.heads import ID, AnswerHead, unpack_fields
+from colonnade.net.mux.heads import ID, AnswerHead, pack_fields, unpack_fields
 
 if TYPE_CHECKING:
     from colonnade.net.mux.upstream import MuxClient
@@ -51,11 +52,11 @@ class MuxCall:
         if self.outflow is not None and not self.closed and not self._finished and chunk:
             self.outflow.write(chunk)
 
-    def finish(self) -> None:
-        """End the request's body."""
+    def finish(self, trailers: Sequence[Header] = ()) -> None:
+        """End the request's body, with `trailers` behind it."""
         if self.outflow is not None and not self.closed and not self._finished:
             self._finished = True
-            self.outflow.finish()
+            self.outflow.finish(pack_fields(trailers) if trailers else b"")
 
     def on_writable(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
         """Call `pause` while the peer reads the request's body too slowly, `resume` when it has caught up."""

@@ -40,7 +40,7 @@ from colonnade.net.mux.frames import (
     Malformed,
     frame,
 )
-from colonnade.net.mux.heads import SeenHeads, SentHeads, pack_answer, unpack_request
+from colonnade.net.mux.heads import SeenHeads, SentHeads, pack_answer, unpack_fields, unpack_request
 from colonnade.net.mux.link import MuxLink
 from colonnade.wire import failures
 
@@ -189,7 +189,7 @@ class MuxConnection(MuxLink):
         elif kind == BODY:
             self._body(found, rest)
         elif kind == END:
-            self._body_end(found)
+            self._body_end(found, rest)
         elif kind == CANCEL:
             self.ended(found)
             found.dropped()
@@ -249,9 +249,11 @@ class MuxConnection(MuxLink):
         except Exception as error:
             self._failed(exchange, error)
 
-    def _body_end(self, exchange: MuxExchange) -> None:
+    def _body_end(self, exchange: MuxExchange, trailers: bytes) -> None:
         if exchange.received or exchange.length not in (None, exchange.size):
             raise Malformed("a body that does not end where it was announced to")
+        if trailers:
+            exchange.trailers = unpack_fields(trailers)
         try:
             exchange.feed_end()
         except Exception as error:

@@ -97,9 +97,12 @@ def torchserve(subject: Subject) -> Iterator[Remark]:
 def _served(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Remark]:
     """A model in an archive, which is looked at beside it: a packed member cannot be gone back and forth in."""
     with TemporaryFile() as file:
-        with _member(archive, member) as packed:
-            while block := packed.read(PART):
-                file.write(block)
+        try:
+            with _member(archive, member) as packed:
+                while block := packed.read(PART):
+                    file.write(block)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise Damaged(f"its member {member.filename!r} cannot be read: {error}") from None
         head = _head(file)
         if head.startswith(b"PK"):
             found = _torch_archive(file, file.seek(0, io.SEEK_END), 1)
