@@ -50,9 +50,11 @@ def take_load_core() -> None:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What every server gets: one thread per library, and this package."""
+    """What every server gets: one thread per library, and this package. Bytecode is kept, as in any installation: one
+    that was edited since would be compiled anew by each process."""
     one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return {**os.environ, **one, **(extra or {})}
+    given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**given, **one, **(extra or {})}
 
 
 def spawn(command: Sequence[str], log: Path) -> psutil.Process:

@@ -25,9 +25,7 @@ FIELD_MANAGER = "colonnade"
 @namespace_option
 @click.option("--dry-run", is_flag=True, help="Validate on the server and change nothing.")
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that another writer owns.")
-@click.option(
-    "--wait", is_flag=True, help="Wait until services and graphs are Ready; exit code 4 if they are not."
-)
+@click.option("--wait", is_flag=True, help="Wait until services and graphs are Ready; exit code 4 if they are not.")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait.")
 @output.form_option("table", "json", "yaml", "name")
 @pass_target

@@ -4,8 +4,8 @@ This room turns bytes into exchanges and exchanges into bytes, as fast as Python
 the C parser httptools, and plain callbacks, so that a request costs no task, no future and no thread. It holds what the
 transport owes everyone (strict framing, limits, slow clients, back-pressure, draining) and must not know what a request
 means: no model, no tensor, no route, no token. Start reading at `exchange.py` (one request and its answer), then
-`reader.py` (bytes to exchanges), `known_heads.py` (heads that come again), `connection.py` (order and end), `server.py`
-(listening) and `upstream.py` (the client).
+`reader.py` (bytes to exchanges), `known_heads.py` (heads that come again), `connection.py` (order), `closing.py` (end),
+`server.py` (listening) and `upstream.py` (the client).
 """
 
 from colonnade.net.address import Address

@@ -87,9 +87,7 @@ def fail(exchange: Exchange, error: Exception) -> None:
     if exchange.started:
         exchange.abort()
         return
-    exchange.reply(
-        status, body, headers=failures.retry_after(error.retry_after if isinstance(error, Error) else None)
-    )
+    exchange.reply(status, body, headers=failures.retry_after(error.retry_after if isinstance(error, Error) else None))
 
 
 async def _stream(exchange: Exchange, response: Response, stream: AsyncIterator[bytes], content_type: bytes) -> None:

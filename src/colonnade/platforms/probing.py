@@ -8,6 +8,7 @@ here, and `ask` is the thin shell that carries one question.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import os
 import signal
@@ -146,6 +147,7 @@ async def _ask_command(probe: Probe, env: Mapping[str, str]) -> Observation:
         return Observation(Answer.SILENT, f"the probe's command {shown} did not end in {probe.timeout:g} s")
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     return Observation(Answer.READY) if code == 0 else Observation(Answer.REFUSED, f"{shown} exited with {code}")

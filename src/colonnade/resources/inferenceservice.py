@@ -219,9 +219,20 @@ class ProgramFramework(Framework, frozen=True):
     args: Annotated[list[str] | None, field_doc("Arguments of the server, after those of its runtime.", RUNS)] = None
 
 
+class TorchFramework(Framework, frozen=True):
+    """A model of PyTorch, for which KServe's TorchServe takes archives with programs of their own."""
+
+    storage_uri: Annotated[
+        str | None, field_doc("Where the model lies: a path, or a URI.", rule=served.torch_storage_uri)
+    ] = None
+
+
 class Model(Framework, frozen=True, kw_only=True):
     """A model of any format, served by the runtime that fits."""
 
+    storage_uri: Annotated[
+        str | None, field_doc("Where the model lies: a path, or a URI.", rule=served.model_storage_uri)
+    ] = None
     model_format: Annotated[ModelFormat, field_doc("Format of the model.")]
     runtime: Annotated[str | None, field_doc("The runtime to use, by its name.", rule=served.runtime)] = None
 
@@ -244,7 +255,7 @@ class Predictor(ComponentExtension, frozen=True):
     sklearn: Annotated[Framework | None, _framework_doc("sklearn", "scikit-learn model")] = None
     xgboost: Annotated[Framework | None, _framework_doc("xgboost", "XGBoost model")] = None
     tensorflow: Annotated[Framework | None, _framework_doc("tensorflow", "TensorFlow model")] = None
-    pytorch: Annotated[Framework | None, _framework_doc("pytorch", "PyTorch model")] = None
+    pytorch: Annotated[TorchFramework | None, _framework_doc("pytorch", "PyTorch model")] = None
     triton: Annotated[ProgramFramework | None, _framework_doc("triton", "Triton model repository")] = None
     onnx: Annotated[Framework | None, _framework_doc("onnx", "ONNX model")] = None
     huggingface: Annotated[Framework | None, _framework_doc("huggingface", "Hugging Face model")] = None

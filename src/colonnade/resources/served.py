@@ -136,6 +136,26 @@ def storage_uri(value: Any, _: Mapping[str, Any]) -> Ruling:
     return Ruling(CLUSTER_ONLY, f"{scheme}:// is {NOT_RUN}; use a path, s3://, gs://, hf:// or https://")
 
 
+def torch_storage_uri(value: Any, holder: Mapping[str, Any]) -> Ruling:
+    """Whether a folder holds a graph or an archive of TorchServe, and what that needs, is known when it is there."""
+    found = storage_uri(value, holder)
+    if found.verdict not in (RUNS, EMULATED) or holder.get("command") or str(value).endswith(_GRAPHS):
+        return found
+    return Ruling(EMULATED, f"{found.note}; {_TORCHSERVE}" if found.note else _TORCHSERVE)
+
+
+def model_storage_uri(value: Any, model: Mapping[str, Any]) -> Ruling:
+    """Where a model of any format lies."""
+    named = model.get("modelFormat")
+    torch = isinstance(named, dict) and named.get("name") == "pytorch" and not _of_another_server(model)
+    return torch_storage_uri(value, model) if torch else storage_uri(value, model)
+
+
+_GRAPHS = (".pt2", ".pt", ".pth")
+_TORCHSERVE = (
+    ".pt2, .pt and a TorchServe archive (.mar) without a handler are served; one whose handler is a program is refused "
+    "when it is loaded, and needs TorchServe itself, by a runtime with a `command`"
+)
 _PULLED = "the image is pulled and its /models unpacked, without a container engine"
 _STAND_INS: Mapping[str, str] = {
     "pvc": "a folder of this machine stands for the claim: `colonnade up --pvc NAME=DIR`",

@@ -52,6 +52,7 @@ def main() -> None:
 def _import(adapter: str) -> str:
     """Import everything; why a replica cannot come of it, or ""."""
     try:
+        import colonnade.server.grpc_app  # what a program imports with its first call of gRPC
         import colonnade.server.main  # noqa: F401
 
         preload(adapter)

@@ -31,7 +31,16 @@ def planned(art: dict[str, Any], **fields: Any) -> Plan:
     return found
 
 
-PLACED = ["--termination-file", "$(COLONNADE_TERMINATION_FILE)", "--model_name", "digits", "--http_port", "$(PORT)", "--grpc_port", "$(GRPC_PORT)"]
+PLACED = [
+    "--termination-file",
+    "$(COLONNADE_TERMINATION_FILE)",
+    "--model_name",
+    "digits",
+    "--http_port",
+    "$(PORT)",
+    "--grpc_port",
+    "$(GRPC_PORT)",
+]
 PLACED += ["--predictor_host", "$(COLONNADE_PREDICTOR_HOST)"]
 
 

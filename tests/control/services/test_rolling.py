@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from ..running_plane import CONSENT, Plane, python
+from ..running_plane import API, CONSENT, Plane, python
 
 
 def test_a_rolling_update_moves_the_traffic_and_a_failing_one_does_not(plane: Plane, model: Path) -> None:
@@ -32,7 +34,7 @@ def test_a_rolling_update_moves_the_traffic_and_a_failing_one_does_not(plane: Pl
     assert status["modelStatus"]["states"] == {"activeModelState": "Loaded", "targetModelState": "FailedToLoad"}
     assert status["modelStatus"]["lastFailureInfo"]["modelRevisionName"] == "roll-predictor-00003"
     assert status["modelStatus"]["lastFailureInfo"]["exitCode"] == 3
-    assert "roll-predictor-00002 keeps serving" in plane.condition("roll")["message"]
+    plane.until(lambda: "roll-predictor-00002 keeps serving" in plane.condition("roll")["message"])
     assert plane.predict("roll")[0] == "two"
 
     plane.apply("roll", {"model": {"modelFormat": {"name": "unknown"}, "storageUri": str(model)}})
@@ -60,6 +62,28 @@ def test_what_serves_is_scaled_without_a_second_fetch(
     plane.until(lambda: plane.condition("grows").get("status") == "False")
     assert "failed with message" in plane.condition("grows")["message"]
     assert plane.predict("grows")[0] == "hello"
+
+
+def test_the_revisions_of_a_component_go_with_it(plane: Plane, model: Path) -> None:
+    program = "import http.server, os; http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), "
+    program += "http.server.SimpleHTTPRequestHandler).serve_forever()"
+    container = {"name": "kserve-container", "command": ["python", "-c", program]}
+
+    def put(spec: dict[str, Any]) -> None:
+        manifest = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "spec": spec}
+        manifest["metadata"] = {"name": "chain", "annotations": CONSENT}
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        path = f"{API}/chain?fieldManager=test&force=true"
+        assert plane.api.patch(path, content=json.dumps(manifest), headers=headers).is_success
+
+    def kept() -> set[str]:
+        found = plane.api.get("/apis/apps/v1/namespaces/default/controllerrevisions").json()["items"]
+        return {each["metadata"]["name"] for each in found if each["metadata"]["name"].startswith("chain-")}
+
+    put({"predictor": python(model), "transformer": {"containers": [container]}})
+    plane.until(lambda: kept() == {"chain-predictor-00001", "chain-transformer-00001"})
+    put({"predictor": python(model)})
+    plane.until(lambda: kept() == {"chain-predictor-00001"})
 
 
 def test_repeated_rolling_updates_under_load_lose_no_request(plane: Plane, model: Path) -> None:

@@ -390,3 +390,11 @@ def test_annotations_that_cannot_be_met_are_refused(
     refusal = template.plan(isvc(predictor, annotations=annotations), "predictor", BUILT_IN)
     assert isinstance(refusal, Refusal)
     assert text in refusal.message
+
+
+def test_a_mistake_in_the_routing_does_not_keep_a_former_revision_from_running() -> None:
+    service = isvc({"sklearn": {"storageUri": "/m"}}, annotations={defaults.STICKY: "bogus"})
+    refused = template.plan(service, "predictor", BUILT_IN)
+    assert isinstance(refused, template.Refusal)
+    assert defaults.STICKY in refused.message
+    assert isinstance(template.plan(service, "predictor", BUILT_IN, former=True), Plan)

@@ -402,3 +402,30 @@ def test_variables_of_a_saved_model_are_complete(tmp_path: Path) -> None:
     assert "its variables are not complete" in examine(tmp_path).message
     (tmp_path / "variables" / "variables.data-00001-of-00002").write_bytes(b"x")
     assert examine(tmp_path).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("members", "said_of_it"),
+    [
+        ({"m.pt": build.zipped({"m/data.pkl": build.torch_pickle(), "m/data/0": bytes(16)}), "x.txt": b""}, []),
+        ({"handler.py": b"import os"}, [(Risk.PROGRAM, "handler.py is a Python program")]),
+        ({"fast.so": b"\x7fELF"}, [(Risk.CODE, "fast.so is machine code")]),
+        (
+            {"m.pt": build.zipped({"m/data.pkl": pickle.dumps(Evil(Path("/x")), 2)})},
+            [(Risk.CODE, "m.pt: m/data.pkl asks for posix.system")],
+        ),
+        (
+            {"pytorch_model.bin": pickle.dumps(Evil(Path("/x")), 2)},
+            [(Risk.CODE, "pytorch_model.bin asks for posix.system")],
+        ),
+    ],
+    ids=["graph", "handler", "native", "evil graph", "evil weights"],
+)
+def test_archives_of_torchserve_are_looked_into(
+    tmp_path: Path, members: dict[str, bytes], said_of_it: list[tuple[Risk, str]]
+) -> None:
+    manifest = {"MAR-INF/MANIFEST.json": b'{"model": {}}'}
+    (tmp_path / "m.mar").write_bytes(build.zipped({**manifest, **members}))
+    report = examine(tmp_path / "m.mar")
+    assert [(each.risk, each.message) for each in report.scan.findings] == said_of_it
+    assert report.scan.formats == {"torchserve": 1}
