@@ -249,5 +249,5 @@ def test_faults_are_told(registry: Registry, tmp_path: Path) -> None:
 def test_layers_are_held_to_the_limit_together(registry: Registry, tmp_path: Path) -> None:
     pusher = Pusher(registry.host, "iris")
     pusher.image([layer({"models/weights.bin": os.urandom(600_000)})] * 4)
-    with pytest.raises(LoadFailed, match="the layers of .* unpack to more than 2000000 bytes"):
+    with pytest.raises(LoadFailed, match=r"the layers of .* unpack to more than 2000000 bytes"):
         fetch(pusher.uri, tmp_path, env={}, limits=Limits(unpacked_bytes=2_000_000))

@@ -43,6 +43,7 @@ from colonnade.defaults import WATCH_HISTORY
 from colonnade.errors import AlreadyExists, Conflict, Error, Gone, NotFound
 
 SCHEMA_VERSION = 1
+UNSYNCED = 1000  # writes that need not be durable, one after the other: as many versions may be lost in a power cut
 
 __all__ = ["SCHEMA_VERSION", "Change", "Object", "Ref", "Store", "Watch", "timestamp", "utcnow"]
 log = logging.getLogger(__name__)
@@ -83,10 +84,15 @@ class Store:
         self._undelivered: deque[Change] = deque()
         self._delivering = False
         self._closed = False
+        self._unsynced = 0
+        cut = path.with_name(f"{path.name}-wal").exists()  # an orderly end leaves none
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # it holds Secrets; SQLite gives -wal the same mode
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._version, self._floor = self._open(path)
+            if cut:  # no version is given twice, whatever the disk has lost
+                self._version += UNSYNCED
+                self._db.execute("UPDATE counter SET version=?", (self._version,))
         except BaseException:
             self._db.close()
             raise
@@ -273,6 +279,8 @@ class Store:
     def _write(self, dry_run: bool, durable: bool = True) -> Iterator[None]:
         """One transaction; what is appended in it is committed and then announced, or with `dry_run` rolled back."""
         with self.lock:
+            self._unsynced = 0 if durable or self._unsynced >= UNSYNCED - 1 else self._unsynced + 1
+            durable = self._unsynced == 0
             before, floor, announced = self._version, self._floor, len(self._undelivered)
             try:
                 with self._transaction(commit=not dry_run, durable=durable):
