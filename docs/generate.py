@@ -15,9 +15,9 @@ import compatibility
 
 from colonnade import defaults
 from colonnade.cli.main import COMMANDS, main
-from colonnade.control.replicas import ports
 from colonnade.control.rollouts import shadowing
 from colonnade.control.services import status
+from colonnade.control.workload import ports
 from colonnade.resources import kinds, meta
 from colonnade.resources.shape import Entries, Free, Listing, Record, Shape, shape_of
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.services.components import Component
+from colonnade.control.workload import revisions
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.revisions import Revision
 from colonnade.resources.defaulting import default
 
 

@@ -6,13 +6,7 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.admission import (
-    admit,
-    check_fields,
-    check_namespace_deletion,
-    contents_of_namespaces,
-    expanded,
-)
+from colonnade.control.admission import admit, check_fields, check_namespace_deletion, contents_of_namespaces, expanded
 from colonnade.errors import Forbidden, Invalid, InvalidInput
 from colonnade.resources.kinds import CONFIG_MAP, INFERENCE_SERVICE, NAMESPACE, SECRET
 

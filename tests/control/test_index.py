@@ -6,8 +6,8 @@ from pathlib import Path
 
 from colonnade.control.index import Index
 from colonnade.control.objects import Ref
-from colonnade.control.rollouts import revisions
 from colonnade.control.store import Store
+from colonnade.control.workload import revisions
 from colonnade.control.workqueue import Key
 
 from .kserve_objects import isvc, pod, revision

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from colonnade.control import admission
-from colonnade.control.models.sources import PLACEHOLDER, Source
 from colonnade.control.runtimes import builtin
 from colonnade.control.runtimes.selection import Runtimes
-from colonnade.control.services import components, template
+from colonnade.control.templates import template
+from colonnade.control.workload import components
+from colonnade.control.workload.sources import PLACEHOLDER, Source
 from colonnade.errors import Error, Invalid
 from colonnade.resources import defaulting, inferencegraph
 from colonnade.resources.kinds import (

@@ -16,10 +16,10 @@ from colonnade.cli.exits import NOT_READY, CommandFailed, Outdated
 from colonnade.cli.state import Target, pass_target
 from colonnade.cli.targets import kind_named, namespace_option, service, service_kind
 from colonnade.control.api import ownership
-from colonnade.control.rollouts import progress, revisions, shadowing
-from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.services import components
-from colonnade.control.services.components import PREDICTOR, Component
+from colonnade.control.rollouts import progress, shadowing
+from colonnade.control.workload import components, revisions
+from colonnade.control.workload.components import PREDICTOR, Component
+from colonnade.control.workload.revisions import Revision
 
 POLL = 0.2  # seconds
 FIELD_MANAGER = "colonnade-rollout"

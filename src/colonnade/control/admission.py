@@ -18,7 +18,7 @@ import msgspec
 
 from colonnade.control.objects import Object, metadata_of
 from colonnade.control.routes import payloadlogs
-from colonnade.control.services import annotation_rules
+from colonnade.control.templates import annotation_rules
 from colonnade.errors import Forbidden, InvalidInput
 from colonnade.resources import kinds, runtimerules, trainedmodel
 from colonnade.resources.defaulting import default, translate

@@ -11,8 +11,8 @@ from itertools import count
 from typing import Any
 
 from colonnade.control.objects import Ref
-from colonnade.control.rollouts import revisions
 from colonnade.control.store import Change, Store
+from colonnade.control.workload import revisions
 from colonnade.control.workqueue import Key
 
 SERVICES = "inferenceservices"

@@ -16,13 +16,13 @@ from colonnade.control.models.artefacts import Artefacts
 from colonnade.control.models.fetching import Fetcher
 from colonnade.control.models.localmodels import LocalModels
 from colonnade.control.models.trainedmodels import TrainedModels
-from colonnade.control.rollouts import revisions
 from colonnade.control.routes.payloadplaces import PayloadPlaces
 from colonnade.control.routes.router import GROUP, Router
 from colonnade.control.runtimes import runtimecatalogue
 from colonnade.control.runtimes.runtimecatalogue import RuntimeCatalogue
 from colonnade.control.services.inferenceservices import RESOURCE
 from colonnade.control.store import Change
+from colonnade.control.workload import revisions
 from colonnade.control.workqueue import Key
 from colonnade.resources.localmodels import LOCAL_MODEL_RESOURCES
 

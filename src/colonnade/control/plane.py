@@ -37,6 +37,7 @@ from colonnade.control.metrics import ControlMetrics
 from colonnade.control.models import trainedmodels
 from colonnade.control.models.artefacts import Artefacts
 from colonnade.control.models.credentials import Credentials
+from colonnade.control.models.environments import EnvironmentBuilder
 from colonnade.control.models.fetching import Fetcher
 from colonnade.control.models.holding import Holding
 from colonnade.control.models.localmodels import LocalModels
@@ -45,14 +46,12 @@ from colonnade.control.models.safety import Safety
 from colonnade.control.models.trainedmodels import TrainedModels
 from colonnade.control.notices import Notices
 from colonnade.control.replicas.pods import Pods
-from colonnade.control.replicas.ports import Ports
 from colonnade.control.rollouts.traffic import Traffic
 from colonnade.control.rollouts.underway import Rollouts
 from colonnade.control.routes.gateway_process import RUNS, GatewayProcess
 from colonnade.control.routes.gateway_worker import Certificate, Listen
 from colonnade.control.routes.payloadplaces import PayloadPlaces
 from colonnade.control.routes.router import GROUP, Router
-from colonnade.control.runtimes.environments import EnvironmentBuilder
 from colonnade.control.runtimes.runtimecatalogue import RuntimeCatalogue
 from colonnade.control.scaling.autoscaler import Autoscaler
 from colonnade.control.scaling.measuring import Measuring
@@ -63,6 +62,7 @@ from colonnade.control.services.inferenceservices import RESOURCE, InferenceServ
 from colonnade.control.services.status import Place
 from colonnade.control.settings import Settings
 from colonnade.control.store import Store
+from colonnade.control.workload.ports import Ports
 from colonnade.control.workqueue import Key
 from colonnade.net.address import is_loopback, reachable
 from colonnade.platforms.base import pod_of

@@ -1,4 +1,4 @@
-"""What becomes of the compute that a manifest asks for; `control/machine/claims.py` says how it is counted."""
+"""What becomes of the compute that a manifest asks for; `control/workload/claims.py` says how it is counted."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 
 from colonnade import defaults
 from colonnade.control.machine.budget import Budget, Offer
-from colonnade.control.replicas.podstatus import Unschedulable
+from colonnade.control.workload.podstatus import Unschedulable
 from colonnade.control.workqueue import Key
 from colonnade.platforms.base import ReplicaSpec, ReplicaState
 from colonnade.platforms.budget import Claim, Held, Machine

@@ -12,11 +12,11 @@ from colonnade.control.index import Index
 from colonnade.control.machine.budget import Budget
 from colonnade.control.machine.eviction import GOING, Eviction
 from colonnade.control.objects import Ref
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.revisions import Revision
 from colonnade.control.scaling.autoscaler import Autoscaler, ScaleKey
-from colonnade.control.services.components import Component
 from colonnade.control.store import Store
+from colonnade.control.workload import revisions
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.revisions import Revision
 from colonnade.control.workqueue import Key
 from colonnade.platforms.budget import Claim, Machine
 

@@ -16,9 +16,9 @@ from colonnade.control.models import localcaches
 from colonnade.control.models.artefacts import Artefacts
 from colonnade.control.models.fetching import Waits
 from colonnade.control.models.localcaches import LocalCache
-from colonnade.control.models.sources import PLACEHOLDER, Piece, Source, StorageBlock
 from colonnade.control.objects import Ref
 from colonnade.control.store import Store
+from colonnade.control.workload.sources import PLACEHOLDER, Piece, Source, StorageBlock
 from colonnade.errors import LoadFailed
 from colonnade.storage.cache import Cache
 from colonnade.storage.mirror import Mirror, mirror_of
@@ -252,3 +252,16 @@ async def test_a_secret_leaves_no_trace(store: Store, origin: Origin, tmp_path: 
         get(artefacts(store, tmp_path), Source(origin.url("/m.bin")))
     assert "hunter2" not in caught.value.message + caplog.text
     assert not any(b"hunter2" in file.read_bytes() for file in (tmp_path / "cache").rglob("*") if file.is_file())
+
+
+def test_a_token_that_a_container_has_from_a_secret_reaches_the_fetch_and_nothing_else(
+    store: Store, tmp_path: Path
+) -> None:
+    secret(store, "hub", {"token": "hf_hunter2"})
+    reference = {"secretKeyRef": {"name": "hub", "key": "token"}}
+    holder = {"storageUri": "hf://o/m", "env": [{"name": "HF_TOKEN", "valueFrom": reference}]}
+    [source] = sources.of({}, holder, {})
+    assert "hf_hunter2" not in repr(source)
+    granted = Credentials(store, tmp_path)
+    assert granted.of("ns", source).env == {"HF_TOKEN": "hf_hunter2"}
+    assert granted.of("other", source).env == {}, "a namespace's secrets are its own"

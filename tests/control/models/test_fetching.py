@@ -10,7 +10,7 @@ import pytest
 
 from colonnade.control.models import fetching
 from colonnade.control.models.fetching import Fetched, Fetcher, FetchFailed, Fetching, Outcome, Waits, Work, size_text
-from colonnade.control.models.sources import Source
+from colonnade.control.workload.sources import Source
 from colonnade.errors import InvalidInput
 from colonnade.storage.limits import Progress
 

@@ -11,8 +11,8 @@ import pytest
 
 from colonnade.control.models import safety
 from colonnade.control.models.safety import Refused, Safety, consent, lies_under
-from colonnade.control.models.sources import Piece, Source
-from colonnade.control.services.template import TRANSPORT_ANNOTATION
+from colonnade.control.templates.template import TRANSPORT_ANNOTATION
+from colonnade.control.workload.sources import Piece, Source
 from colonnade.errors import InvalidInput
 from colonnade.storage.scan import Consent, examine
 

@@ -13,13 +13,13 @@ import pytest
 
 from colonnade.control.events import Events
 from colonnade.control.machine.budget import Budget
-from colonnade.control.models.sources import MODEL_MOUNT
 from colonnade.control.objects import Ref
 from colonnade.control.replicas.pods import Pods
-from colonnade.control.replicas.ports import Ports
 from colonnade.control.runtimes.selection import Runtimes
-from colonnade.control.services import template
 from colonnade.control.store import Store
+from colonnade.control.templates import template
+from colonnade.control.workload.ports import Ports
+from colonnade.control.workload.sources import MODEL_MOUNT
 from colonnade.control.workqueue import Key
 from colonnade.platforms.budget import Machine
 from colonnade.platforms.local import LocalPlatform

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from colonnade.control.replicas import variables
 from colonnade.control.replicas.pooling import Pooling, pooling
+from colonnade.control.workload import variables
 from colonnade.errors import InvalidInput
 from colonnade.platforms.base import Seed
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.replicas import podstatus
 from colonnade.control.replicas.trials import GOLDEN_ANNOTATION, noted
-from colonnade.control.services.template import BEHIND_ANNOTATION, MODEL_ANNOTATION, TRANSPORT_ANNOTATION
+from colonnade.control.templates.template import BEHIND_ANNOTATION, MODEL_ANNOTATION, TRANSPORT_ANNOTATION
+from colonnade.control.workload import podstatus
 from colonnade.platforms.local import LocalPlatform
 
 from .test_pods import KEY, REF, House

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from colonnade import defaults
-from colonnade.control.models.sources import Source
 from colonnade.control.runtimes.isolation import SHARED, Isolation
 from colonnade.control.runtimes.selection import Runtime
+from colonnade.control.workload.sources import Source
 from colonnade.errors import LoadFailed
 
 from ..kserve_objects import isvc

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.models.sources import MODEL_MOUNT
 from colonnade.control.runtimes import builtin
 from colonnade.control.runtimes.selection import Runtimes
-from colonnade.control.services import template
-from colonnade.control.services.template import Plan, Refusal
+from colonnade.control.templates import template
+from colonnade.control.templates.template import Plan, Refusal
+from colonnade.control.workload.sources import MODEL_MOUNT
 from colonnade.server.arguments import parse
 
 from ..kserve_objects import isvc, revision

@@ -14,11 +14,10 @@ from colonnade.autoscale.measured import Target
 from colonnade.control.events import Events
 from colonnade.control.index import Index
 from colonnade.control.objects import Ref
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.revisions import Revision
 from colonnade.control.scaling.autoscaler import Autoscaler, ScaleKey
-from colonnade.control.services import components
 from colonnade.control.store import Store
+from colonnade.control.workload import components, revisions
+from colonnade.control.workload.revisions import Revision
 from colonnade.control.workqueue import Key
 
 REVISION = "iris-predictor-00001"

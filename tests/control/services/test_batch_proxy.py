@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.rollouts.revisions import Revision
 from colonnade.control.runtimes import builtin
-from colonnade.control.services import template
-from colonnade.control.services.components import Component
-from colonnade.control.services.template import Plan, Refusal
+from colonnade.control.templates import template
+from colonnade.control.templates.template import Plan, Refusal
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.revisions import Revision
 
 from ..kserve_objects import isvc
 

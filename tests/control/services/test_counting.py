@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.rollouts.revisions import Revision
 from colonnade.control.rollouts.rollout import Past, Share
-from colonnade.control.services.components import Component
 from colonnade.control.services.counting import Counting, Sight, Way
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.revisions import Revision
 
 from ..kserve_objects import isvc, pod, revision
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from colonnade.control.rollouts.rollout import Past, Share, Split
-from colonnade.control.services.components import Component
 from colonnade.control.services.deployed import Deployed, Failure, Variant
 from colonnade.control.services.status import Place, status
-from colonnade.control.services.template import Refusal
+from colonnade.control.templates.template import Refusal
+from colonnade.control.workload.components import Component
 
 from ..kserve_objects import crashed, isvc, pod, revision
 

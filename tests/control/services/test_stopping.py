@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.replicas.podstatus import is_ready
+from colonnade.control.workload.podstatus import is_ready
 from colonnade.platforms import process
 
 from ..running_plane import CONSENT, MODEL, UP, Plane, python

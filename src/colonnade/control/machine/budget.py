@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from colonnade import defaults
-from colonnade.control.machine import claims
-from colonnade.control.replicas.podstatus import Unschedulable
+from colonnade.control.workload import claims
+from colonnade.control.workload.podstatus import Unschedulable
 from colonnade.control.workqueue import Key
 from colonnade.platforms import machine as discovered
 from colonnade.platforms.base import ReplicaState, pod_of

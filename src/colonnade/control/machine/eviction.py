@@ -15,13 +15,12 @@ from typing import Any, NamedTuple, Protocol
 
 from colonnade.control.events import Events
 from colonnade.control.index import Index
-from colonnade.control.machine import claims
 from colonnade.control.machine.budget import Budget, key_of
 from colonnade.control.objects import Ref
-from colonnade.control.replicas.podstatus import is_ready
-from colonnade.control.rollouts import revisions
 from colonnade.control.scaling.autoscaler import ScaleKey
 from colonnade.control.store import Store
+from colonnade.control.workload import claims, revisions
+from colonnade.control.workload.podstatus import is_ready
 from colonnade.control.workqueue import Key
 from colonnade.platforms.budget import Held, Idle, Lack, Waiting, evict, place
 

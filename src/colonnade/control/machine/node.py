@@ -6,9 +6,9 @@ import platform
 from typing import Any
 
 from colonnade.control.machine.budget import Budget
-from colonnade.control.machine.claims import GPU_RESOURCES
 from colonnade.control.objects import Object, Ref, timestamp, utcnow
 from colonnade.control.store import Store
+from colonnade.control.workload.claims import GPU_RESOURCES
 from colonnade.platforms.budget import CPU, GPU, MEMORY
 from colonnade.resources import quantity
 from colonnade.version import __version__

@@ -21,9 +21,9 @@ from colonnade.control.models import storagecontainers
 from colonnade.control.models.credentials import Credentials
 from colonnade.control.models.fetching import Fetched, Waits, Work
 from colonnade.control.models.localcaches import LocalCache, covering, local_cache
-from colonnade.control.models.sources import PLACEHOLDER, Source
 from colonnade.control.objects import Ref
 from colonnade.control.store import Store
+from colonnade.control.workload.sources import PLACEHOLDER, Source
 from colonnade.errors import LoadFailed
 from colonnade.resources.localmodels import LOCAL_MODEL_RESOURCES
 from colonnade.resources.served import LOCAL_SCHEMES, scheme_of

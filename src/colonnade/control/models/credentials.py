@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from colonnade.control.models.sources import PLACEHOLDER, Source
 from colonnade.control.objects import Ref
 from colonnade.control.store import Store
+from colonnade.control.workload.sources import PLACEHOLDER, Source
 from colonnade.errors import LoadFailed
 from colonnade.resources.served import scheme_of
 from colonnade.security import files

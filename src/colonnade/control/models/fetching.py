@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from colonnade import errors
 from colonnade.control.models.safety import Refused
-from colonnade.control.models.sources import Source
+from colonnade.control.workload.sources import Source
 from colonnade.control.workqueue import backoff
 from colonnade.net.background import Background
 from colonnade.resources.served import LOCAL_SCHEMES, scheme_of

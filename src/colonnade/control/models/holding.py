@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from colonnade.control.models.safety import ANNOTATION, Refused, Safety, record
-from colonnade.control.models.sources import Source
 from colonnade.control.objects import Ref
 from colonnade.control.store import Store
+from colonnade.control.workload.sources import Source
 from colonnade.storage.scan import Report
 from colonnade.storage.uri import redacted
 

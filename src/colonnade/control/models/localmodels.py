@@ -14,9 +14,9 @@ from colonnade.control.models import localcaches
 from colonnade.control.models.artefacts import GROUP, Artefacts
 from colonnade.control.models.fetching import Fetched, Fetcher, FetchFailed, Fetching, Outcome
 from colonnade.control.models.localcaches import LocalCache, local_cache
-from colonnade.control.models.sources import Source, StorageBlock
 from colonnade.control.objects import Ref
 from colonnade.control.store import Store
+from colonnade.control.workload.sources import Source, StorageBlock
 from colonnade.control.workqueue import Key
 from colonnade.resources.localmodels import LOCAL_MODEL_RESOURCES
 from colonnade.resources.quantity import parse

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from colonnade import defaults
-from colonnade.control.models.sources import Source
-from colonnade.control.services.template import TRANSPORT_ANNOTATION
+from colonnade.control.templates.template import TRANSPORT_ANNOTATION
+from colonnade.control.workload.sources import Source
 from colonnade.errors import InvalidInput, LoadFailed
 from colonnade.resources.served import LOCAL_SCHEMES, scheme_of
 from colonnade.storage.scan import Consent, Report, Verdict, digest, examine

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colonnade.control.replicas import replica
-from colonnade.control.replicas.replica import Lookup
+from colonnade.control.templates import replica
+from colonnade.control.templates.replica import Lookup
 from colonnade.errors import LoadFailed
 from colonnade.resources.served import image_name
 from colonnade.resources.storagecontainer import BUILT_IN_IMAGE, INIT_CONTAINER

@@ -23,12 +23,13 @@ from colonnade.control.index import Index
 from colonnade.control.models import trainedmodel_status
 from colonnade.control.models.fetching import Fetched, Fetcher, FetchFailed
 from colonnade.control.models.modelsets import ModelSets
-from colonnade.control.models.sources import SECRET_NAME, Source
 from colonnade.control.models.trainedmodel_status import Fact, Served
 from colonnade.control.objects import Ref, timestamp, utcnow
-from colonnade.control.rollouts import revisions
-from colonnade.control.services import builtserver, components, template
+from colonnade.control.runtimes import builtserver
 from colonnade.control.store import Change, Store
+from colonnade.control.templates import template
+from colonnade.control.workload import components, revisions
+from colonnade.control.workload.sources import SECRET_NAME, Source
 from colonnade.control.workqueue import Key, backoff
 from colonnade.errors import Error
 from colonnade.gateway.routes import Route

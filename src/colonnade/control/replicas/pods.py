@@ -17,20 +17,19 @@ import msgspec
 from colonnade import defaults, errors
 from colonnade.control.events import Events
 from colonnade.control.index import SERVICES
-from colonnade.control.machine import claims
 from colonnade.control.machine.budget import Budget
 from colonnade.control.machine.parking import Parking, weights
 from colonnade.control.models import safety
 from colonnade.control.objects import Ref
-from colonnade.control.replicas import podstatus, replica, trials, variables
-from colonnade.control.replicas.podstatus import CRASH_LOOP, Unschedulable, Waiting
+from colonnade.control.replicas import trials
 from colonnade.control.replicas.pooling import Pooling
-from colonnade.control.replicas.ports import DIRECT, Port, Ports
 from colonnade.control.replicas.trials import Trials
-from colonnade.control.rollouts import revisions
 from colonnade.control.routes import routing
-from colonnade.control.services import components
 from colonnade.control.store import Store
+from colonnade.control.templates import replica
+from colonnade.control.workload import claims, components, podstatus, revisions, variables
+from colonnade.control.workload.podstatus import CRASH_LOOP, Unschedulable, Waiting
+from colonnade.control.workload.ports import DIRECT, Port, Ports
 from colonnade.control.workqueue import Key, backoff
 from colonnade.platforms.base import Platform, ReplicaSpec, ReplicaState, pod_of, replica_key
 from colonnade.platforms.budget import Held

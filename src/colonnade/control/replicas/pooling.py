@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from colonnade.control.replicas import variables
+from colonnade.control.workload import variables
 from colonnade.errors import InvalidInput
 from colonnade.platforms.base import Seed
 from colonnade.runtimes.preload import MODULES

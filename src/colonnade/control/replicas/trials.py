@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from colonnade.control.replicas import podstatus
-from colonnade.control.services import template
+from colonnade.control.templates import template
+from colonnade.control.workload import podstatus
 from colonnade.control.workqueue import Key
 from colonnade.errors import Error
 from colonnade.net import Address

@@ -9,11 +9,11 @@ from typing import Any
 from colonnade import defaults
 from colonnade.control.index import Index
 from colonnade.control.objects import Ref, timestamp, utcnow
-from colonnade.control.replicas.podstatus import is_ready
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.services.components import Component
 from colonnade.control.store import Store
+from colonnade.control.workload import revisions
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.podstatus import is_ready
+from colonnade.control.workload.revisions import Revision
 from colonnade.control.workqueue import Key
 
 Known = dict[str, Revision]

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from colonnade import defaults
-from colonnade.control.replicas.podstatus import is_ready, troubled
-from colonnade.control.rollouts.revisions import Revision
+from colonnade.control.workload.podstatus import is_ready, troubled
+from colonnade.control.workload.revisions import Revision
 
 
 def left(revision: Revision, now: float) -> float:

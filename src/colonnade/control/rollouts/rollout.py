@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from colonnade.control.replicas.podstatus import is_ready
-from colonnade.control.rollouts import revisions
+from colonnade.control.workload import revisions
+from colonnade.control.workload.podstatus import is_ready
 
 LATEST, PREVIOUS = "latest", "prev"
 

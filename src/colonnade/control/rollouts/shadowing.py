@@ -14,7 +14,7 @@ import msgspec
 
 from colonnade import defaults
 from colonnade.control.rollouts import rollout
-from colonnade.control.services import components
+from colonnade.control.workload import components
 from colonnade.errors import InvalidInput
 from colonnade.gateway.routes import Shadow
 

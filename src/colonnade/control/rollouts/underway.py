@@ -10,7 +10,7 @@ from colonnade import defaults
 from colonnade.control.rollouts import analysis, progress
 from colonnade.control.rollouts.analysis import Counts, Judgement
 from colonnade.control.rollouts.progress import Move, Pace, Progress
-from colonnade.control.rollouts.revisions import Revision
+from colonnade.control.workload.revisions import Revision
 from colonnade.errors import InvalidInput
 
 Measure = Callable[[str, str], Counts]

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from colonnade import defaults
-from colonnade.control.models.sources import PLACEHOLDER
-from colonnade.control.services import components
+from colonnade.control.workload import components
+from colonnade.control.workload.sources import PLACEHOLDER
 from colonnade.errors import InvalidInput
 from colonnade.gateway.payloads import redaction
 from colonnade.gateway.payloads.settings import Format, Logging

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from colonnade.control.models.credentials import Credentials
-from colonnade.control.models.sources import Source, StorageBlock
 from colonnade.control.routes.payloadlogs import settings
-from colonnade.control.services import components
+from colonnade.control.workload import components
+from colonnade.control.workload.sources import Source, StorageBlock
 from colonnade.control.workqueue import Key
 from colonnade.errors import Error, InvalidInput
 from colonnade.gateway.payloads.places import Access

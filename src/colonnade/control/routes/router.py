@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from colonnade.control.index import Index
-from colonnade.control.replicas.ports import Port, Ports
 from colonnade.control.rollouts.rollout import Share
 from colonnade.control.routes import routing
-from colonnade.control.services import components
+from colonnade.control.workload import components
+from colonnade.control.workload.ports import Port, Ports
 from colonnade.control.workqueue import Key, backoff
 from colonnade.gateway.admin import load
 from colonnade.gateway.payloads.settings import Logging

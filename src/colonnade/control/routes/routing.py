@@ -9,10 +9,10 @@ import msgspec
 
 from colonnade import defaults
 from colonnade.autoscale import settings
-from colonnade.control.replicas.podstatus import is_ready
-from colonnade.control.rollouts import revisions, rollout, shadowing
-from colonnade.control.routes import policy
-from colonnade.control.services import components, template
+from colonnade.control.rollouts import rollout, shadowing
+from colonnade.control.templates import template
+from colonnade.control.workload import components, policy, revisions
+from colonnade.control.workload.podstatus import is_ready
 from colonnade.control.workqueue import Key
 from colonnade.errors import InvalidInput
 from colonnade.gateway.guard import Policy

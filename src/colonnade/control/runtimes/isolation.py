@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from colonnade import defaults
-from colonnade.control.models.sources import Source
+from colonnade.control.runtimes import builtserver
 from colonnade.control.runtimes.selection import Runtime
-from colonnade.control.services import builtserver
+from colonnade.control.workload.sources import Source
 from colonnade.errors import LoadFailed
 from colonnade.runtimes.environments import Recipe
 

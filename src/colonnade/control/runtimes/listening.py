@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from colonnade.control.replicas import variables
-from colonnade.control.replicas.variables import reference
+from colonnade.control.workload import variables
+from colonnade.control.workload.variables import reference
 
 HTTP_PORT = "8080"
 GRPC_PORTS = frozenset({"9000", "8081"})

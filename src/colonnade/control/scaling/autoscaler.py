@@ -26,10 +26,9 @@ from colonnade.autoscale.requests import Load, RequestRule
 from colonnade.autoscale.windows import Window
 from colonnade.control.events import Events
 from colonnade.control.index import Index
-from colonnade.control.replicas.podstatus import is_ready
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.services import components
+from colonnade.control.workload import components, revisions
+from colonnade.control.workload.podstatus import is_ready
+from colonnade.control.workload.revisions import Revision
 from colonnade.control.workqueue import Key
 from colonnade.errors import InvalidInput
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple, Protocol
 
-from colonnade.control.replicas.podstatus import is_ready
-from colonnade.control.rollouts import revisions, rollout
-from colonnade.control.rollouts.revisions import Revision
+from colonnade.control.rollouts import rollout
 from colonnade.control.rollouts.rollout import Past
-from colonnade.control.services.components import Component
+from colonnade.control.workload import revisions
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.podstatus import is_ready
+from colonnade.control.workload.revisions import Revision
 
 
 class Scale(Protocol):

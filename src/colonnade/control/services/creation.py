@@ -13,19 +13,19 @@ from typing import Any
 
 from colonnade.control.events import Events
 from colonnade.control.models import holding, safety
+from colonnade.control.models.environments import EnvironmentBuilder
 from colonnade.control.models.fetching import Fetched, Fetcher, FetchFailed
-from colonnade.control.models.sources import ORIGIN
 from colonnade.control.objects import Ref
 from colonnade.control.replicas import trials
-from colonnade.control.replicas.podstatus import is_ready, moment
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.runtimes.environments import EnvironmentBuilder
-from colonnade.control.services import template
-from colonnade.control.services.components import PREDICTOR, Component
 from colonnade.control.services.deployed import Failure
-from colonnade.control.services.template import Plan, Refusal
 from colonnade.control.store import Store
+from colonnade.control.templates import template
+from colonnade.control.templates.template import Plan, Refusal
+from colonnade.control.workload import revisions
+from colonnade.control.workload.components import PREDICTOR, Component
+from colonnade.control.workload.podstatus import is_ready, moment
+from colonnade.control.workload.revisions import Revision
+from colonnade.control.workload.sources import ORIGIN
 from colonnade.control.workqueue import Key
 from colonnade.storage.scan import Report
 from colonnade.storage.uri import redacted

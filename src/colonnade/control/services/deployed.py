@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from colonnade.control.models import safety
-from colonnade.control.replicas.podstatus import (
+from colonnade.control.rollouts.progress import Progress
+from colonnade.control.rollouts.rollout import NOWHERE, Split
+from colonnade.control.templates.template import Refusal
+from colonnade.control.workload import revisions
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.podstatus import (
     CRASH_LOOP,
     UNSCHEDULABLE,
     is_ready,
@@ -15,12 +20,7 @@ from colonnade.control.replicas.podstatus import (
     troubled,
     unscheduled,
 )
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.progress import Progress
-from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.rollouts.rollout import NOWHERE, Split
-from colonnade.control.services.components import Component
-from colonnade.control.services.template import Refusal
+from colonnade.control.workload.revisions import Revision
 
 UP, WAITS, DOWN = "True", "Unknown", "False"
 

@@ -15,22 +15,23 @@ from typing import Any, NamedTuple
 from colonnade.control.events import Events
 from colonnade.control.index import Index
 from colonnade.control.models import safety
+from colonnade.control.models.environments import EnvironmentBuilder
 from colonnade.control.models.fetching import Fetcher
-from colonnade.control.rollouts import probation, revisions, rollout, shadowing
+from colonnade.control.rollouts import probation, rollout, shadowing
 from colonnade.control.rollouts.history import History
 from colonnade.control.rollouts.progress import Move
-from colonnade.control.rollouts.revisions import Revision
 from colonnade.control.rollouts.rollout import Past, Split, Wish
 from colonnade.control.rollouts.underway import Rollouts
-from colonnade.control.runtimes.environments import EnvironmentBuilder
 from colonnade.control.runtimes.selection import Runtimes
-from colonnade.control.services import components, template
-from colonnade.control.services.components import Component
 from colonnade.control.services.counting import Counting, Scale, Sight, Way
 from colonnade.control.services.creation import Creation, Manifest, Outcome
 from colonnade.control.services.deployed import Deployed, Variant
-from colonnade.control.services.template import Plan, Refusal
 from colonnade.control.store import Store
+from colonnade.control.templates import template
+from colonnade.control.templates.template import Plan, Refusal
+from colonnade.control.workload import components, revisions
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.revisions import Revision
 from colonnade.control.workqueue import Key
 
 NO_AUTO_UPDATE = "serving.kserve.io/disable-auto-update"

@@ -16,16 +16,16 @@ from colonnade.control.events import Events
 from colonnade.control.index import Index
 from colonnade.control.models import safety
 from colonnade.control.objects import Ref, timestamp, utcnow
-from colonnade.control.replicas import ports
-from colonnade.control.replicas.ports import Port, Ports
-from colonnade.control.rollouts import revisions
 from colonnade.control.routes.router import GROUP, Router
 from colonnade.control.routes.routing import STOP
 from colonnade.control.runtimes.selection import Runtimes
-from colonnade.control.services import components, remarks, status, template
+from colonnade.control.services import remarks, status
 from colonnade.control.services.deployed import Deployed
 from colonnade.control.services.deployments import Deployments
 from colonnade.control.store import Store
+from colonnade.control.templates import template
+from colonnade.control.workload import components, ports, revisions
+from colonnade.control.workload.ports import Port, Ports
 from colonnade.control.workqueue import Key
 from colonnade.resources.defaulting import default
 

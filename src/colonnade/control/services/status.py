@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from colonnade.control.models import safety
-from colonnade.control.models.sources import ORIGIN
-from colonnade.control.replicas import ports
-from colonnade.control.replicas.podstatus import CRASH_LOOP, compiled_summary, troubled
 from colonnade.control.rollouts import progress, shadowing
 from colonnade.control.rollouts.rollout import PREVIOUS, Share
 from colonnade.control.routes.routing import TAG_ROUTING, component_hosts, hosts
-from colonnade.control.services.components import PREDICTOR, TRANSFORMER
 from colonnade.control.services.deployed import DOWN, UP, WAITS, Deployed, Failure, Variant, Verdict, crash
 from colonnade.control.services.remarks import Remark
+from colonnade.control.workload import ports
+from colonnade.control.workload.components import PREDICTOR, TRANSFORMER
+from colonnade.control.workload.podstatus import CRASH_LOOP, compiled_summary, troubled
+from colonnade.control.workload.sources import ORIGIN
 
 COMPILED_ANNOTATION = "colonnade.dev/compiled"  # on the service's status: what became of the model's compiled form
 PARKED_ANNOTATION = "colonnade.dev/parked"  # likewise: bytes of the model of a service that sleeps, kept in memory

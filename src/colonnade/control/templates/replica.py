@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from colonnade import defaults
-from colonnade.control.replicas import variables
-from colonnade.control.services import template
+from colonnade.control.templates import template
+from colonnade.control.workload import variables
 from colonnade.platforms.base import PROBE_FAILURES, PROBE_PERIOD, PROBE_TIMEOUT, Probe, ReplicaSpec
 from colonnade.runtimes.environments import interpreter
 

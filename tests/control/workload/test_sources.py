@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.models.sources import PLACEHOLDER, Piece, Source, StorageBlock, of
+from colonnade.control.workload.sources import PLACEHOLDER, Piece, Source, StorageBlock, of
 
 
 @pytest.mark.parametrize(

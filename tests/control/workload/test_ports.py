@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from colonnade import defaults
-from colonnade.control.replicas import ports as naming
-from colonnade.control.replicas.ports import DIRECT, Port, Ports
+from colonnade.control.workload import ports as naming
+from colonnade.control.workload.ports import DIRECT, Port, Ports
 from colonnade.control.workqueue import Key
 from colonnade.net.address import bound_socket
 

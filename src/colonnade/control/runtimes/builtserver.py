@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from colonnade import defaults, flags
-from colonnade.control.models.sources import Source
-from colonnade.control.replicas import variables
-from colonnade.control.replicas.variables import reference
+from colonnade.control.workload import variables
+from colonnade.control.workload.sources import Source
+from colonnade.control.workload.variables import reference
 from colonnade.resources import served
 
 KSERVE_BATCH_SIZE = 32  # what a `batcher` without maxBatchSize asks for

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from colonnade import defaults, flags
-from colonnade.control.models.sources import MODEL_MOUNT, Source
-from colonnade.control.rollouts.revisions import Revision
 from colonnade.control.runtimes import builtin
 from colonnade.control.runtimes.selection import Runtime
-from colonnade.control.services import template
-from colonnade.control.services.components import Component
-from colonnade.control.services.template import Plan, Refusal
+from colonnade.control.templates import template
+from colonnade.control.templates.template import Plan, Refusal
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.revisions import Revision
+from colonnade.control.workload.sources import MODEL_MOUNT, Source
 from colonnade.server.arguments import parse
 
 from ..kserve_objects import isvc

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.machine import claims
+from colonnade.control.workload import claims
 from colonnade.errors import InvalidInput
 from colonnade.platforms.budget import Claim, Held, Lack, Machine, place
 from colonnade.platforms.limits import Limits

@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from colonnade.control.replicas import variables
-from colonnade.control.replicas.variables import reference
 from colonnade.control.runtimes import listening
 from colonnade.control.runtimes.listening import Listening
+from colonnade.control.workload import variables
+from colonnade.control.workload.variables import reference
 from colonnade.resources import served
 
 _HERE = re.compile(r"\b(?:localhost|127\.0\.0\.1)(?::(\d+))?(?![\w.-])")

@@ -7,8 +7,8 @@ import pytest
 from colonnade.cli import refusals
 from colonnade.control import admission
 from colonnade.control.runtimes.selection import Refusal, Runtimes
-from colonnade.control.services import template
-from colonnade.control.services.annotation_rules import causes
+from colonnade.control.templates import template
+from colonnade.control.templates.annotation_rules import causes
 from colonnade.errors import Invalid
 from colonnade.resources.kinds import INFERENCE_SERVICE
 

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from colonnade import defaults
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.services import components
-from colonnade.control.services.components import Component
+from colonnade.control.workload import components, revisions
+from colonnade.control.workload.components import Component
+from colonnade.control.workload.revisions import Revision
 
 from ..kserve_objects import isvc
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from colonnade.control.replicas import variables
-from colonnade.control.replicas.variables import reference
+from colonnade.control.workload import variables
+from colonnade.control.workload.variables import reference
 from colonnade.resources import served
 from colonnade.runtimes import images
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from colonnade import defaults
 from colonnade.control.models.fetching import Fetched, Fetcher, FetchFailed, Outcome, Work
-from colonnade.control.models.sources import Source
 from colonnade.control.runtimes.isolation import Isolation
-from colonnade.control.services.template import ENVIRONMENT_ANNOTATION
+from colonnade.control.templates.template import ENVIRONMENT_ANNOTATION
+from colonnade.control.workload.sources import Source
 from colonnade.errors import LoadFailed
 from colonnade.runtimes.environments import READY, Environments, Recipe
 

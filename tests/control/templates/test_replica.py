@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.replicas import replica
-from colonnade.control.replicas.replica import Misconfigured, Place, expand, probe_of, spec_of
+from colonnade.control.templates import replica
+from colonnade.control.templates.replica import Misconfigured, Place, expand, probe_of, spec_of
 from colonnade.platforms.base import Probe
 
 PLACE = Place("/run/a.sock", "/run/a.grpc", 4567, "/state/t.json")

@@ -14,20 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from colonnade import defaults
-from colonnade.control.machine import claims
-from colonnade.control.models import sources
-from colonnade.control.models.sources import Source
-from colonnade.control.replicas import variables
-from colonnade.control.rollouts import revisions
-from colonnade.control.rollouts.revisions import Revision
-from colonnade.control.runtimes import engines, listening
+from colonnade.control.runtimes import builtserver, engines, listening
 from colonnade.control.runtimes.isolation import SHARED, Isolation
 from colonnade.control.runtimes.listening import Listening
 from colonnade.control.runtimes.merge import UnknownPlaceholder, containers, filled, tagged
 from colonnade.control.runtimes.selection import Refusal as Refusal
 from colonnade.control.runtimes.selection import Runtime, Runtimes, Wanted, choose
-from colonnade.control.services import artexplainer, builtserver, chaining, collocation, components, serverdefaults
-from colonnade.control.services.annotation_rules import causes
+from colonnade.control.templates import artexplainer, chaining, collocation, serverdefaults
+from colonnade.control.templates.annotation_rules import causes
+from colonnade.control.workload import claims, components, revisions, sources, variables
+from colonnade.control.workload.revisions import Revision
+from colonnade.control.workload.sources import Source
 from colonnade.resources import served, trainedmodel
 
 CONTAINER = "kserve-container"

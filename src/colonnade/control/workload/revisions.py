@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from colonnade.control.services.components import Component
+from colonnade.control.workload.components import Component
 
 GROUP = "apps"
 RESOURCE = "controllerrevisions"

@@ -11,9 +11,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from colonnade import defaults
-from colonnade.control.machine import claims
 from colonnade.control.rollouts import analysis, progress, shadowing
-from colonnade.control.routes import policy
+from colonnade.control.workload import claims, policy
 from colonnade.errors import InvalidInput
 from colonnade.gateway.sticky import Sticky
 

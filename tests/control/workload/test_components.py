@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colonnade.control.services import components
+from colonnade.control.workload import components
 
 from ..kserve_objects import isvc
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from colonnade.control.replicas.podstatus import (
+from colonnade.control.workload.podstatus import (
     Compiled,
     Unschedulable,
     Waiting,

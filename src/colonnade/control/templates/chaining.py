@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colonnade.control.replicas import variables
-from colonnade.control.replicas.variables import reference
 from colonnade.control.runtimes import listening
 from colonnade.control.runtimes.listening import Listening
+from colonnade.control.workload import variables
+from colonnade.control.workload.variables import reference
 
 TRANSPORT = "ports"
 

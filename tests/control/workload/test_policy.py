@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colonnade.control.routes import policy
+from colonnade.control.workload import policy
 from colonnade.gateway.guard import Policy
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from colonnade.control.runtimes import builtin
-from colonnade.control.services import artexplainer, template
-from colonnade.control.services.template import Plan, Refusal
+from colonnade.control.templates import artexplainer, template
+from colonnade.control.templates.template import Plan, Refusal
 from colonnade.runtimes.images import ART
 
 HERE = builtin.runtimes({ART})

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from colonnade import defaults
-from colonnade.control.replicas import variables
-from colonnade.control.replicas.variables import reference
 from colonnade.control.runtimes.builtin import SERVER_TYPE
 from colonnade.control.runtimes.selection import Runtime
+from colonnade.control.workload import variables
+from colonnade.control.workload.variables import reference
 from colonnade.runtimes.images import MODELS
 
 _MODEL_CLASSES = {
