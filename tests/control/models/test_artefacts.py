@@ -14,10 +14,12 @@ import pytest
 
 from colonnade.control.models import localcaches
 from colonnade.control.models.artefacts import Artefacts
+from colonnade.control.models.credentials import Credentials
 from colonnade.control.models.fetching import Waits
 from colonnade.control.models.localcaches import LocalCache
 from colonnade.control.objects import Ref
 from colonnade.control.store import Store
+from colonnade.control.workload import sources
 from colonnade.control.workload.sources import PLACEHOLDER, Piece, Source, StorageBlock
 from colonnade.errors import LoadFailed
 from colonnade.storage.cache import Cache
