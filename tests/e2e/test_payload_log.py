@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
 import pytest
 
 from .product import Product, service, until
@@ -86,6 +87,12 @@ def test_files_are_whole_though_the_gateway_is_killed(product: Product, iris_mod
     product.apply(service("filed", logging(iris_model, {"storage": storage})))
     for _ in range(20):
         assert product.ask("filed", "v1", {"instances": [ROW]}).status_code == 200
+
+    def written() -> bool:
+        lines = httpx.get(f"{product.http}/metrics").text.splitlines()
+        return any('service="filed"' in line and 'result="written"} 20' in line for line in lines)
+
+    until(written, "the gateway has handed all over")  # what it has not is lost with it
     gateway = next(one for one in product.processes("colonnade.gateway") if "payloads" not in " ".join(one.cmdline()))
     os.kill(gateway.pid, signal.SIGKILL)
     files = until(lambda: list(folder.glob("default/filed/predictor/date=*/*.parquet")), "a file")
@@ -101,7 +108,7 @@ def test_files_are_whole_though_the_gateway_is_killed(product: Product, iris_mod
 
 def test_a_log_begins_when_its_volume_is_there(product: Product, iris_model: Path) -> None:
     storage = {"path": "pvc://later/logs", "parameters": {"format": "json"}}
-    product.apply(service("late", logging(iris_model, {"storage": storage})))
+    product.apply(service("late", logging(iris_model, {"storage": storage, "batchInterval": "1s"})))
 
     def condition() -> dict[str, str]:
         found = json.loads(product.colonnade("get", "isvc", "late", "-o", "json"))["status"]["conditions"]
@@ -118,7 +125,7 @@ def test_a_log_begins_when_its_volume_is_there(product: Product, iris_model: Pat
 
     def logged() -> list[Path]:
         assert product.ask("late", "v1", {"instances": [ROW]}).status_code == 200
-        return list((folder / "logs").glob("**/*"))
+        return list((folder / "logs").glob("**/*.json"))
 
     until(logged, "payloads are logged")
 

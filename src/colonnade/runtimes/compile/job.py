@@ -79,9 +79,14 @@ def run(job: Job) -> None:
 def give_way() -> None:
     """Makes this process the last to get a CPU, and the first to end: by its limits, and with the replica."""
     os.nice(_NICE)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for kind, most in (
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, given = resource.getrlimit(kind)  # nobody may raise that
+        limit = most if given == resource.RLIM_INFINITY else min(most, given)
+        resource.setrlimit(kind, (limit, limit))
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
