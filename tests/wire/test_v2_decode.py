@@ -83,6 +83,7 @@ BAD_DOCUMENTS: list[tuple[Any, str]] = [
     ),
     ({"inputs": [tensor(shape=[10**18])]}, f'Input "a": shape [{10**18}] needs {10**18} elements, but "data" has 2'),
     ({"inputs": [tensor(shape=[0, 10**30], data=[])]}, f'Input "a": shape [0, {10**30}] is too large'),
+    ({"inputs": [tensor(shape=[2**21, 0], data=[])]}, f'Input "a": shape [{2**21}, 0] is too large'),
     ({"inputs": [tensor(shape=[2**30, 0, 2**30], data=[])]}, f'Input "a": shape [{2**30}, 0, {2**30}] is too large'),
     ({"inputs": [tensor(shape=[1] * 70)]}, 'Input "a": shape has 70 dimensions; at most 64 are supported'),
     ({"inputs": [tensor(data=[1, "2"])]}, 'Input "a": data[1] is a string, but FP32 takes numbers'),
