@@ -37,6 +37,7 @@ class Download:
         name = hashlib.sha256(f"{part.path}\0{part.tag}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
         self.part = part
         self.path = scratch / f"{name}.part"
+        self.stale = False  # what came is of another version than the rest would be
         self._journal = Journal(scratch / f"{name}.ranges")
         self._limits = limits
         self._count = count

@@ -84,6 +84,7 @@ def gather(order: Order, parts: Sequence[Part], folder: Path) -> dict[str, str]:
     scratch = order.cache.resumable(order.identity)
     digests: dict[str, str] = {}
     jobs: list[Job] = []
+    downloads: list[Download] = []
     for part in listed:
         place = folder / part.path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -92,8 +93,14 @@ def gather(order: Order, parts: Sequence[Part], folder: Path) -> dict[str, str]:
             meter.count(part.size or 0)
             continue
         download = Download(part, scratch, order.limits, meter.count)
+        downloads.append(download)
         jobs += [_job(order, download, wanted, place, digests) for wanted in download.ranges()]
-    run_all(jobs, order.limits.connections)
+    try:
+        run_all(jobs, order.limits.connections)
+    finally:
+        for download in downloads:
+            if download.stale:  # not before: other ranges of it were still on their way
+                download.discard()
     return digests
 
 
@@ -117,7 +124,7 @@ def _job(order: Order, download: Download, wanted: Wanted, place: Path, digests:
                 return
             digest = download.finish()
         except Changed:
-            download.discard()
+            download.stale = True
             raise
         part, blobs = download.part, order.cache.blobs
         if part.tag is not None:  # from here on it need not come again, even if other parts fail

@@ -97,7 +97,7 @@ async def test_a_writer_that_is_killed_leaves_no_half_file_and_loses_no_row(
     await until(lambda: len(finals(folder)) == 1, 10)
     (file_path,) = finals(folder)
     assert duckdb.sql(f"SELECT count(*) FROM read_parquet('{file_path}')").fetchall() == [(2,)]
-    assert not rows.exists()
+    await until(lambda: not rows.exists())
 
 
 async def test_a_folder_that_cannot_be_written_delays_files_and_loses_none(
