@@ -27,8 +27,10 @@ def test_a_plain_start_imports_nothing_that_it_does_not_need() -> None:
 def test_ids_of_a_fork_are_its_own() -> None:
     code = (
         "import os; from colonnade.server.identity import new_id\n"
-        "pid = os.fork()\nprint(new_id(), flush=True)\n"
-        "if pid: os.waitpid(pid, 0)\nelse: os._exit(0)"
+        "pid = os.fork()\n"
+        "if pid: os.waitpid(pid, 0)\n"
+        "print(new_id(), flush=True)\n"
+        "if not pid: os._exit(0)"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
