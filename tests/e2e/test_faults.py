@@ -108,6 +108,7 @@ def test_a_replica_that_dies_while_the_control_plane_is_down_is_replaced(pair: P
     replicas = pair.replica_pids()
     pair.kill_control_plane()
     os.kill(replicas[0], signal.SIGKILL)
+    until(lambda: replicas[0] not in pair.replica_pids(), "it has ended, and no request is sent to what is just ending")
     answers = {httpx.post(f"{pair.http}/v1/models/iris:predict", json=BODY).status_code for _ in range(100)}
     assert answers == {200}  # the gateway turns to the replica that lives
     pair.start()
