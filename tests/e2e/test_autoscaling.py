@@ -79,7 +79,7 @@ def test_it_sleeps_wakes_and_follows_the_load(
     assert load.failed == {}
 
     until(lambda: not product.replica_pids(), "the service sleeps again", 60)
-    assert any("maxReplicas 3" in reason for reason in reasons(product))  # in panic, if the load came at once
+    assert any("New size: 3," in reason and "in panic" in reason for reason in reasons(product))
 
     recorder.terminate()
     trace = tmp_path / "trace.csv"

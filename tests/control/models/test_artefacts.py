@@ -6,7 +6,6 @@ import base64
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +28,6 @@ from colonnade.storage.volumes import Volumes
 from ...storage.origin import Origin
 
 GROUP = "serving.kserve.io"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    server = Origin()
-    yield server
-    server.close()
 
 
 def artefacts(store: Store, tmp_path: Path, mirror: Mirror | None = None, limit: int = 1 << 30) -> Artefacts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,6 @@ from ...storage.origin import Origin
 
 GROUP = "serving.kserve.io"
 KEY = Key("", "iris")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    server = Origin()
-    yield server
-    server.close()
 
 
 def cache(name: str, size: str, created: str, *groups: str, uri: str = "s3://b/m") -> dict[str, Any]:
